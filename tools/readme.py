@@ -1,0 +1,48 @@
+"""Writes README.md from nbs/index.ipynb.
+
+nbdev makes it with Quarto, which is not to be had everywhere, and whose output changes with its version. This makes it with nbconvert,
+the same on every machine, so that a test can hold the two in step (`make test`). Cells marked `#| hide` are left out, directives
+stripped, links to notebooks lead to the site, and pictures are shown from where they lie in the repository."""
+import re, sys
+
+import nbformat
+from nbconvert import MarkdownExporter
+
+from notebooks import CONFIG, NBS, ROOT, directives
+
+INDEX, README = NBS/CONFIG.get('readme_nb', 'index.ipynb'), ROOT/'README.md'
+SITE = f"{CONFIG['doc_host']}{CONFIG['doc_baseurl']}/"
+NOTE = f'<!-- Made from {INDEX.relative_to(ROOT).as_posix()} by `make export`: change it there. -->\n\n'
+_link = re.compile(r'(!?)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)')
+_code = re.compile(r'(```.*?```|`[^`\n]+`)', re.S)
+
+
+def absolute(m):
+    "A link within nbs/ as one that works from anywhere; a page's name drops its number there, as nbdev's does"
+    if m[1]: return f'![{m[2]}]({(NBS/m[3]).resolve().relative_to(ROOT).as_posix()})'
+    if not (NBS/m[3]).exists(): print(f'{INDEX.name}: the link to {m[3]} leads nowhere yet', file=sys.stderr)
+    folder, slash, name = m[3].rpartition('/')
+    name = re.sub(r'\.(ipynb|qmd|md)$', '.html', re.sub(r'^\d+[a-zA-Z0-9]*_', '', name.lower()))
+    return f"[{m[2]}]({SITE}{folder}{slash}{name}{m[4] or ''})"
+
+
+def shown(cell):
+    "The cell as a reader of README.md sees it; None if not at all"
+    if cell.cell_type == 'raw' or 'hide' in directives(cell): return None
+    if cell.cell_type == 'code': cell.source = re.sub(r'\A(\s*#\s*\|.*\n?)+', '', cell.source)
+    else: cell.source = ''.join(o if o.startswith('`') else _link.sub(absolute, o) for o in _code.split(cell.source))
+    return cell
+
+
+def markdown():
+    "What README.md should say"
+    nb = nbformat.read(INDEX, as_version=4)
+    nb.cells = [c for c in map(shown, nb.cells) if c]
+    nb.metadata['language_info'] = {'name': 'python'}  # nbdev_clean takes it out; it names the language of a code block
+    text, resources = MarkdownExporter().from_notebook_node(nb)
+    if resources.get('outputs'): sys.exit(f'{INDEX.name}: a cell shows a picture; store it under {NBS.name}/images and show that instead')
+    text = re.sub(r'<style scoped>.*?</style>\n*', '', text, flags=re.S)  # GitHub shows pandas' style sheet as text
+    return NOTE + re.sub(r'\n{3,}', '\n\n', re.sub(r'[ \t]+$', '', text, flags=re.M)).strip() + '\n'
+
+
+if __name__ == '__main__': README.write_text(markdown(), encoding='utf-8')

@@ -1,0 +1,71 @@
+"""Runs the notebooks' tests, each notebook in a process of its own, and ends with one line: N passed, N failed.
+
+`make test` checks first that the package, the notebooks and README.md are in step, then runs nbdev_test on each notebook.
+With --plain a Jupyter kernel runs the same cells instead, for an environment without nbdev (`make test-latest`).
+A notebook that crashes or hangs fails; it does not take the others with it."""
+import argparse, os, signal, subprocess, sys, tempfile, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from notebooks import ROOT, find_notebooks, runnable_cells
+
+TOOLS, BIN = Path(__file__).parent, Path(sys.executable).parent
+CHECKS = {'the package is what the notebooks export': ['package'], 'the notebooks are clean': ['clean'], 'README.md is what nbs/index.ipynb says': ['readme']}
+# One thread a process: the processes share the cores, and results do not depend on how many there are
+THREADS = {f'{o}_NUM_THREADS': '1' for o in ('OMP', 'MKL', 'OPENBLAS', 'VECLIB_MAXIMUM', 'NUMEXPR')}
+
+
+def run(command, timeout, tmp):
+    "Run `command`, its children ended with it: (did it succeed, what it said, seconds)"
+    tmp.mkdir()
+    env = {**os.environ, **THREADS, 'TMPDIR': str(tmp), 'PATH': f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    start = time.time()
+    p = subprocess.Popen([str(o) for o in command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         text=True, errors='replace', start_new_session=True)
+    try: said, hung = p.communicate(timeout=timeout)[0], False
+    except subprocess.TimeoutExpired: said, hung = '', True
+    finally:
+        try: os.killpg(p.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError): pass  # all of it has ended
+    if hung: said = p.communicate()[0] + f'\nStopped after {timeout} s (--timeout).'
+    elif p.returncode < 0: said += f'\nEnded by {signal.Signals(-p.returncode).name}.'
+    return p.returncode == 0 and not hung, said.strip(), time.time() - start
+
+
+def jobs(args):
+    "(name, command) of every check and notebook to run, and the names of notebooks with nothing to run"
+    todo, skipped = [], []
+    if not args.plain and not args.notebooks:
+        todo += [(name, [sys.executable, TOOLS/'check.py', *what]) for name, what in CHECKS.items()]
+    for nb in find_notebooks(args.notebooks):
+        name = nb.relative_to(ROOT).as_posix()
+        if not runnable_cells(nb, args.flags): skipped.append(name)
+        elif args.plain: todo.append((name, [sys.executable, TOOLS/'run_plain.py', nb, '--flags', ' '.join(args.flags)]))
+        else: todo.append((name, [BIN/'nbdev_test', '--path', nb, '--flags', ' '.join(args.flags)]))
+    return todo, skipped
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p.add_argument('notebooks', nargs='*', help='names, or parts of names; all without')
+    p.add_argument('--plain', action='store_true', help='run in a Jupyter kernel, without nbdev')
+    p.add_argument('--flags', type=str.split, default=[], help="flagged cells to run as well, such as 'slow network'")
+    p.add_argument('--workers', type=int, default=2, help='notebooks at once (default: 2)')
+    p.add_argument('--timeout', type=int, default=300, help='seconds a notebook may take (default: 300)')
+    args = p.parse_args()
+    todo, skipped = jobs(args)
+    if not todo and not skipped: sys.exit(f"No notebook is called anything like {' '.join(args.notebooks)}")
+    failed = []
+    with tempfile.TemporaryDirectory(prefix='vstain-', ignore_cleanup_errors=True) as tmp, ThreadPoolExecutor(args.workers) as pool:
+        started = [(name, pool.submit(run, command, args.timeout, Path(tmp)/str(i))) for i, (name, command) in enumerate(todo)]
+        for name, job in started:
+            ok, said, seconds = job.result()
+            print(f"{'passed' if ok else 'FAILED'} {seconds:6.1f} s  {name}", flush=True)
+            if not ok: failed.append(name); print(f'\n{said}\n', flush=True)
+    for name in skipped: print(f'skipped           {name} (nothing to run)')
+    if failed: print('\nFailed: ' + ', '.join(failed))
+    print(f'{len(todo) - len(failed)} passed, {len(failed)} failed' + (f', {len(skipped)} skipped' if skipped else ''))
+    sys.exit(bool(failed))
+
+
+if __name__ == '__main__': main()

@@ -23,9 +23,11 @@ from .store import Image, _update_group, from_array, open_image, plate_root
 _BITS = 20 # sign, 8 of exponent, 11 of mantissa
 
 def _float_bins(x):
-    "Number of the bin of each float32: its bits, ordered as the numbers are"
-    bits = x.view(np.int32)
-    return ((bits ^ ((bits >> 31) & 0x7fffffff)) >> (32 - _BITS)) + (1 << (_BITS - 1))
+    "Number of the bin of each float32: its leading bits, ordered as the numbers are"
+    bits = x.view(np.int32) >> (32 - _BITS)
+    if x.min() < 0: bits ^= (bits >> 31) & ((1 << (_BITS - 1)) - 1)
+    bits += 1 << (_BITS - 1)
+    return bits
 
 def _float_edges():
     "Lower edges of all bins, and the upper edge of the last"
@@ -54,10 +56,19 @@ def add(self:Moments,
         ok = np.isfinite(x)
         if not ok.all(): self.left_out += int(x.size - ok.sum()); x = x[ok]
     if not x.size: return self
-    if self.exact: self.counts += np.bincount(x.astype(np.int32) + self.offset if self.offset else x, minlength=1 << 16)
-    else: self._add_floats(x)
-    self._merge(x.size, *_mean_m2(x))
     self.lo, self.hi = min(self.lo, float(x.min())), max(self.hi, float(x.max()))
+    if self.exact: return self._add_integers(x)
+    self._add_floats(x)
+    for i in range(0, x.size, 1 << 16): self._merge(*_mean_m2(x[i:i + (1 << 16)]))
+    return self
+
+@patch
+def _add_integers(self:Moments, x):
+    "Counts hold all there is to know of small integers: mean and spread follow from them"
+    counts = np.bincount(x.astype(np.int32) + self.offset if self.offset else x); values = np.arange(len(counts), dtype=float) - self.offset
+    self.counts[:len(counts)] += counts
+    mean = np.dot(counts, values)/x.size
+    self._merge(x.size, mean, float(np.dot(counts, (values - mean)**2)))
     return self
 
 @patch
@@ -67,8 +78,9 @@ def _add_floats(self:Moments, x):
     self.counts[first:first + len(counts)] += counts
 
 def _mean_m2(x):
+    "Count, mean and sum of squared deviations of a piece that stays in the processor's cache"
     x = x.astype(np.float64); mean = x.mean(); x -= mean
-    return mean, float(np.dot(x, x))
+    return x.size, mean, float(np.square(x, out=x).sum())
 
 @patch
 def _merge(self:Moments, n, mean, m2):

@@ -3,7 +3,7 @@
 `make test` checks first that the package, the notebooks and README.md are in step, then runs nbdev_test on each notebook.
 With --plain a Jupyter kernel runs the same cells instead, for an environment without nbdev (`make test-latest`).
 A notebook that crashes or hangs fails; it does not take the others with it."""
-import argparse, os, signal, subprocess, sys, tempfile, time
+import argparse, os, resource, signal, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,21 +15,33 @@ CHECKS = {'the package is what the notebooks export': ['package'], 'the notebook
 THREADS = {f'{o}_NUM_THREADS': '1' for o in ('OMP', 'MKL', 'OPENBLAS', 'VECLIB_MAXIMUM', 'NUMEXPR')}
 
 
+running = set()
+
+
+def stop(p, how=signal.SIGKILL):
+    "Signal process `p` and its children"
+    try: os.killpg(p.pid, how)
+    except (ProcessLookupError, PermissionError): pass  # all of it has ended
+
+
 def run(command, timeout, tmp):
     "Run `command`, its children ended with it: (did it succeed, what it said, seconds)"
     tmp.mkdir()
-    env = {**os.environ, **THREADS, 'TMPDIR': str(tmp), 'PATH': f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    start = time.time()
+    env = {**os.environ, **THREADS, 'PYTHONFAULTHANDLER': '1', 'TMPDIR': str(tmp), 'PATH': f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    start, why = time.time(), ''
     p = subprocess.Popen([str(o) for o in command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          text=True, errors='replace', start_new_session=True)
-    try: said, hung = p.communicate(timeout=timeout)[0], False
-    except subprocess.TimeoutExpired: said, hung = '', True
-    finally:
-        try: os.killpg(p.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError): pass  # all of it has ended
-    if hung: said = p.communicate()[0] + f'\nStopped after {timeout} s (--timeout).'
-    elif p.returncode < 0: said += f'\nEnded by {signal.Signals(-p.returncode).name}.'
-    return p.returncode == 0 and not hung, said.strip(), time.time() - start
+    running.add(p)
+    try: said = p.communicate(timeout=timeout)[0]
+    except subprocess.TimeoutExpired:
+        why = f'\nStopped after {timeout} s (--timeout); above is where it was.'
+        stop(p, signal.SIGABRT)  # faulthandler then says where
+        try: said = p.communicate(timeout=5)[0]
+        except subprocess.TimeoutExpired: stop(p); said = p.communicate()[0]
+    stop(p)
+    running.discard(p)
+    if p.returncode < 0 and not why: why = f'\nEnded by {signal.Signals(-p.returncode).name}.'
+    return p.returncode == 0, (said + why).strip(), time.time() - start
 
 
 def jobs(args):
@@ -56,12 +68,19 @@ def main():
     todo, skipped = jobs(args)
     if not todo and not skipped: sys.exit(f"No notebook is called anything like {' '.join(args.notebooks)}")
     failed = []
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix='vstain-', ignore_cleanup_errors=True) as tmp, ThreadPoolExecutor(args.workers) as pool:
         started = [(name, pool.submit(run, command, args.timeout, Path(tmp)/str(i))) for i, (name, command) in enumerate(todo)]
-        for name, job in started:
-            ok, said, seconds = job.result()
-            print(f"{'passed' if ok else 'FAILED'} {seconds:6.1f} s  {name}", flush=True)
-            if not ok: failed.append(name); print(f'\n{said}\n', flush=True)
+        try:
+            for name, job in started:
+                ok, said, seconds = job.result()
+                print(f"{'passed' if ok else 'FAILED'} {seconds:6.1f} s  {name}", flush=True)
+                if not ok: failed.append(name); print(f'\n{said}\n', flush=True)
+        except (KeyboardInterrupt, SystemExit):
+            pool.shutdown(wait=False, cancel_futures=True)
+            for p in list(running): stop(p)
+            sys.exit('Interrupted')
     for name in skipped: print(f'skipped           {name} (nothing to run)')
     if failed: print('\nFailed: ' + ', '.join(failed))
     print(f'{len(todo) - len(failed)} passed, {len(failed)} failed' + (f', {len(skipped)} skipped' if skipped else ''))

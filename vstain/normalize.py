@@ -29,10 +29,10 @@ def _float_bins(x):
     bits += 1 << (_BITS - 1)
     return bits
 
-def _float_edges():
-    "Lower edges of all bins, and the upper edge of the last"
-    bits = ((np.arange((1 << _BITS) + 1, dtype=np.int64) - (1 << (_BITS - 1))) << (32 - _BITS)).clip(-2**31, 2**31 - 1).astype(np.int32)
-    with np.errstate(invalid='ignore'): return (bits ^ ((bits >> 31) & 0x7fffffff)).view(np.float32).astype(np.float64)
+def _float_edge(b):
+    "Lower edges of bins, given by number"
+    bits = ((np.asarray(b, np.int64) - (1 << (_BITS - 1))) << (32 - _BITS)).clip(-2**31, 2**31 - 1).astype(np.int32)
+    return (bits ^ ((bits >> 31) & 0x7fffffff)).view(np.float32).astype(np.float64)
 
 # %% ../nbs/12_normalize.ipynb #c007
 class Moments:
@@ -107,8 +107,9 @@ def percentiles(self:Moments,
     cum = self.counts.cumsum(); rank = np.asarray(q)/100*(self.n - 1)
     at = np.searchsorted(cum, rank, side='right')
     if self.exact: return np.clip((at - self.offset).astype(float), self.lo, self.hi)
-    edges = _float_edges(); part = (rank - (cum[at] - self.counts[at]) + .5)/self.counts[at]
-    return np.clip(edges[at] + (edges[at + 1] - edges[at])*part.clip(0, 1), self.lo, self.hi)
+    part = (rank - (cum[at] - self.counts[at]) + .5)/self.counts[at]
+    lower, upper = _float_edge(at), _float_edge(at + 1)
+    return np.clip(lower + (upper - lower)*part.clip(0, 1), self.lo, self.hi)
 
 @patch
 def summary(self:Moments)->dict|None: # mean, std, median, iqr, p1, p5, p95, p99, p95_p5, p99_p1, min, max; None where nothing was counted
@@ -128,14 +129,22 @@ def image_statistics(
     return out
 
 # %% ../nbs/12_normalize.ipynb #c013
-def _timepoint(img, c, t):
+def _planes(img, c, t, zs):
     m = Moments(img.dtype)
-    for z in range(img.shape[2]): m.add(img.read(t=t, c=c, z=z))
+    for z in zs: m.add(img.read(t=t, c=c, z=z))
     return m
 
-def _fov_statistics(img, c, pool=None):
+def _timepoint(img, c, t, pool, workers):
+    "One timepoint, its planes shared out to the workers"
+    parts = [range(i, img.shape[2], workers) for i in range(min(workers, img.shape[2]))]
+    out, *rest = pool.map(lambda zs: _planes(img, c, t, zs), parts)
+    for m in rest: out.merge(m)
+    return out
+
+def _fov_statistics(img, c, workers=None):
     "Moments of the good timepoints together, statistics by timepoint, and what was left out"
-    each = list((pool.map if pool else map)(lambda t: _timepoint(img, c, t), range(img.shape[0])))
+    workers = workers or n_cpus()
+    with ThreadPoolExecutor(workers) as pool: each = [_timepoint(img, c, t, pool, workers) for t in range(img.shape[0])]
     empty = [t for t, m in enumerate(each) if not m.n]
     flat = [t for t, m in enumerate(each) if m.n and m.hi == m.lo]
     good = [m for t, m in enumerate(each) if t not in empty + flat] or [m for m in each if m.n]
@@ -173,13 +182,13 @@ def preprocess(
     "Measure the intensities of every voxel and store the statistics"
     m = as_manifest(data); jobs = _jobs(m, channels)
     any_train, dataset, rows, new = any(j['train'] for j in jobs), {}, [], {}
-    with ThreadPoolExecutor(workers or n_cpus()) as pool:
-        for j in progress(jobs, 'intensity statistics'):
-            img, ch = j['img'], j['img'].channels[j['c']]
-            whole, by_t, out = _fov_statistics(img, j['c'], pool)
-            if (j['train'] or not any_train) and whole.n and whole.hi > whole.lo: dataset.setdefault(ch, Moments(img.dtype)).merge(_same_bins(whole, dataset[ch]))
-            new.setdefault(img.uri, (img, {}))[1][ch] = dict(fov_statistics=whole.summary(), timepoint_statistics=by_t)
-            rows.append(dict(sample=j['sample'], channel=ch, **(whole.summary() or {}), **{f'{k}_timepoints': v for k, v in out.items() if k != 'left_out'}, voxels_left_out=out['left_out']))
+    for j in progress(jobs, 'intensity statistics'):
+        img, ch = j['img'], j['img'].channels[j['c']]
+        whole, by_t, out = _fov_statistics(img, j['c'], workers)
+        fov = whole.summary()
+        if (j['train'] or not any_train) and whole.n and whole.hi > whole.lo: dataset.setdefault(ch, Moments(img.dtype)).merge(_same_bins(whole, dataset[ch]))
+        new.setdefault(img.uri, (img, {}))[1][ch] = dict(fov_statistics=fov, timepoint_statistics=by_t)
+        rows.append(dict(sample=j['sample'], channel=ch, **(fov or {}), **{f'{k}_timepoints': v for k, v in out.items() if k != 'left_out'}, voxels_left_out=out['left_out']))
     _store(m, new, {ch: d.summary() for ch, d in dataset.items()}, write)
     return _report(pd.DataFrame(rows))
 

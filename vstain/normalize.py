@@ -105,7 +105,7 @@ def percentiles(self:Moments,
 )->np.ndarray:
     "Percentiles from the histogram, linear within a bin, never beyond the extremes"
     cum = self.counts.cumsum(); rank = np.asarray(q)/100*(self.n - 1)
-    at = np.searchsorted(cum, rank, side='right')
+    at = np.searchsorted(cum, rank.astype(np.int64), side='right')
     if self.exact: return np.clip((at - self.offset).astype(float), self.lo, self.hi)
     part = (rank - (cum[at] - self.counts[at]) + .5)/self.counts[at]
     lower, upper = _float_edge(at), _float_edge(at + 1)

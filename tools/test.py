@@ -52,7 +52,7 @@ def jobs(args):
     for nb in find_notebooks(args.notebooks):
         name = nb.relative_to(ROOT).as_posix()
         if not runnable_cells(nb, args.flags): skipped.append(name)
-        elif args.plain: todo.append((name, [sys.executable, TOOLS/'run_plain.py', nb, '--flags', ' '.join(args.flags)]))
+        elif args.plain: todo.append((name, [sys.executable, TOOLS/'run_plain.py', nb, '--flags', ' '.join(args.flags), '--timeout', max(1, args.timeout - 5)]))
         else: todo.append((name, [BIN/'nbdev_test', '--path', nb, '--flags', ' '.join(args.flags)]))
     return todo, skipped
 

@@ -1,12 +1,16 @@
-"""Checks that what is made from the notebooks is in step with them: check.py package|clean|readme. Changes nothing here.
+"""Checks that what is made from the notebooks is in step with them: check.py package|clean|readme|site. Changes nothing here.
 
 Exporting and cleaning rewrite files in place, so both are done in a copy, and the copy is compared with the working tree."""
 import ast, os, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
+import yaml
+
 from notebooks import CONFIG, NBS, ROOT, find_notebooks
+from readme import INDEX, README, dead_links, markdown
 
 LIB = Path(CONFIG['lib_path'])
+MEND = 'run `make export`, look at the change, and commit it with the notebook'
 
 
 def in_copy(command, tmp):
@@ -36,12 +40,11 @@ def content(path):
 def package(tmp):
     "Modules that differ from what the notebooks export"
     copy = in_copy('nbdev_export', tmp)
-    names = {p.relative_to(r) for r in (copy, ROOT) for p in (r/LIB).rglob('*.py')}
-    for n in sorted(names):
+    for n in sorted({p.relative_to(r) for r in (copy, ROOT) for p in (r/LIB).rglob('*.py')}):
         new, old = content(copy/n), content(ROOT/n)
         if new == old: continue
-        why = 'is missing' if old is None else 'comes from no notebook' if new is None else 'is not what the notebooks export'
-        yield f'{n} {why}'
+        if new is None: yield f'{n} comes from no notebook: remove it'
+        else: yield f"{n} {'is missing' if old is None else 'is not what the notebooks export'}: {MEND}"
 
 
 def clean(tmp):
@@ -49,17 +52,33 @@ def clean(tmp):
     copy = in_copy('nbdev_clean', tmp)
     for nb in find_notebooks():
         n = nb.relative_to(ROOT)
-        if nb.read_bytes() != (copy/n).read_bytes(): yield f'{n} is not clean'
+        if nb.read_bytes() != (copy/n).read_bytes(): yield f'{n} is not clean: {MEND}'
 
 
 def readme(tmp):
     "README.md, where it differs from what the front page makes"
-    from readme import README, markdown
-    if not README.exists(): yield 'README.md is missing'
-    elif README.read_text(encoding='utf-8') != markdown(): yield f'README.md is not what {NBS.name}/{CONFIG.get("readme_nb", "index.ipynb")} makes'
+    if not README.exists() or README.read_text(encoding='utf-8') != markdown(): yield f'README.md is not what {INDEX.relative_to(ROOT)} makes: {MEND}'
+
+
+def pages(item):
+    "The files that an entry of the sidebar names"
+    if isinstance(item, str): yield item
+    elif isinstance(item, list): yield from (p for o in item for p in pages(o))
+    else: yield from pages(item.get('contents') or item.get('href', []))
+
+
+def site(tmp):
+    "Notebooks without a line in the sidebar, lines without a notebook, and links of the front page that lead nowhere"
+    sidebar = yaml.safe_load((NBS/'sidebar.yml').read_text(encoding='utf-8'))['website']['sidebar']
+    named = set(pages(sidebar['contents']))
+    for nb in find_notebooks():
+        if nb.relative_to(NBS).as_posix() not in named: yield f'nbs/sidebar.yml has no line for {nb.relative_to(NBS)}'
+    for o in sorted(named):
+        if not (NBS/o).exists(): yield f'nbs/sidebar.yml names {o}, which is not there'
+    for o in dead_links(): yield f'{INDEX.relative_to(ROOT)} links to {o}, which is not there'
 
 
 if __name__ == '__main__':
-    with tempfile.TemporaryDirectory() as tmp:
-        wrong = [o for what in sys.argv[1:] for o in {'package': package, 'clean': clean, 'readme': readme}[what](tmp)]
-    if wrong: sys.exit('\n'.join(wrong) + '\nRun `make export`, look at the change, and commit it with the notebook.')
+    check = {f.__name__: f for f in (package, clean, readme, site)}[sys.argv[1]]
+    with tempfile.TemporaryDirectory() as tmp: wrong = list(check(tmp))
+    if wrong: sys.exit('\n'.join(wrong))

@@ -7,6 +7,7 @@ import re, sys
 
 import nbformat
 from nbconvert import MarkdownExporter
+from traitlets.config import Config
 
 from notebooks import CONFIG, NBS, ROOT, directives
 
@@ -14,13 +15,12 @@ INDEX, README = NBS/CONFIG.get('readme_nb', 'index.ipynb'), ROOT/'README.md'
 SITE = f"{CONFIG['doc_host']}{CONFIG['doc_baseurl']}/"
 NOTE = f'<!-- Made from {INDEX.relative_to(ROOT).as_posix()} by `make export`: change it there. -->\n\n'
 _link = re.compile(r'(!?)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)')
-_code = re.compile(r'(```.*?```|`[^`\n]+`)', re.S)
+_code = re.compile(r'(```.*?```)', re.S)
 
 
 def absolute(m):
     "A link within nbs/ as one that works from anywhere; a page's name drops its number there, as nbdev's does"
     if m[1]: return f'![{m[2]}]({(NBS/m[3]).resolve().relative_to(ROOT).as_posix()})'
-    if not (NBS/m[3]).exists(): print(f'{INDEX.name}: the link to {m[3]} leads nowhere yet', file=sys.stderr)
     folder, slash, name = m[3].rpartition('/')
     name = re.sub(r'\.(ipynb|qmd|md)$', '.html', re.sub(r'^\d+[a-zA-Z0-9]*_', '', name.lower()))
     return f"[{m[2]}]({SITE}{folder}{slash}{name}{m[4] or ''})"
@@ -29,8 +29,10 @@ def absolute(m):
 def shown(cell):
     "The cell as a reader of README.md sees it; None if not at all"
     if cell.cell_type == 'raw' or 'hide' in directives(cell): return None
-    if cell.cell_type == 'code': cell.source = re.sub(r'\A(\s*#\s*\|.*\n?)+', '', cell.source)
-    else: cell.source = ''.join(o if o.startswith('`') else _link.sub(absolute, o) for o in _code.split(cell.source))
+    if cell.cell_type == 'code':
+        cell.source = re.sub(r'\A(\s*#\s*\|.*\n?)+', '', cell.source)
+        cell.outputs = [o for o in cell.outputs if o.get('name') != 'stderr' and not any('widget' in k for k in o.get('data', ()))]  # no progress bars
+    else: cell.source = ''.join(o if o.startswith('```') else _link.sub(absolute, o) for o in _code.split(cell.source))
     return cell
 
 
@@ -39,10 +41,17 @@ def markdown():
     nb = nbformat.read(INDEX, as_version=4)
     nb.cells = [c for c in map(shown, nb.cells) if c]
     nb.metadata['language_info'] = {'name': 'python'}  # nbdev_clean takes it out; it names the language of a code block
-    text, resources = MarkdownExporter().from_notebook_node(nb)
+    # Tables as text: README.md is read in terminals too, and GitHub shows pandas' style sheet
+    exporter = MarkdownExporter(config=Config(NbConvertBase={'display_data_priority': ['text/markdown', 'image/svg+xml', 'image/png', 'text/plain']}))
+    text, resources = exporter.from_notebook_node(nb)
     if resources.get('outputs'): sys.exit(f'{INDEX.name}: a cell shows a picture; store it under {NBS.name}/images and show that instead')
-    text = re.sub(r'<style scoped>.*?</style>\n*', '', text, flags=re.S)  # GitHub shows pandas' style sheet as text
     return NOTE + re.sub(r'\n{3,}', '\n\n', re.sub(r'[ \t]+$', '', text, flags=re.M)).strip() + '\n'
+
+
+def dead_links():
+    "Files that the front page points to and that are not there"
+    cells = nbformat.read(INDEX, as_version=4).cells
+    return sorted({m[3] for c in cells if c.cell_type == 'markdown' for m in _link.finditer(_code.sub('', c.source)) if not (NBS/m[3]).exists()})
 
 
 if __name__ == '__main__': README.write_text(markdown(), encoding='utf-8')

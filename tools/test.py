@@ -10,7 +10,8 @@ from pathlib import Path
 from notebooks import ROOT, find_notebooks, runnable_cells
 
 TOOLS, BIN = Path(__file__).parent, Path(sys.executable).parent
-CHECKS = {'the package is what the notebooks export': ['package'], 'the notebooks are clean': ['clean'], 'README.md is what nbs/index.ipynb says': ['readme']}
+CHECKS = {'package': 'the package is what the notebooks export', 'clean': 'the notebooks are clean',
+          'readme': 'README.md is what the front page makes', 'site': 'every page has its place on the site'}
 # One thread a process: the processes share the cores, and results do not depend on how many there are
 THREADS = {f'{o}_NUM_THREADS': '1' for o in ('OMP', 'MKL', 'OPENBLAS', 'VECLIB_MAXIMUM', 'NUMEXPR')}
 
@@ -48,7 +49,7 @@ def jobs(args):
     "(name, command) of every check and notebook to run, and the names of notebooks with nothing to run"
     todo, skipped = [], []
     if not args.plain and not args.notebooks:
-        todo += [(name, [sys.executable, TOOLS/'check.py', *what]) for name, what in CHECKS.items()]
+        todo += [(says, [sys.executable, TOOLS/'check.py', what]) for what, says in CHECKS.items()]
     for nb in find_notebooks(args.notebooks):
         name = nb.relative_to(ROOT).as_posix()
         if not runnable_cells(nb, args.flags): skipped.append(name)

@@ -125,7 +125,9 @@ class UNet2d(nn.Module):
         up:str='linear', # upsampling: 'linear', 'nearest', 'deconv' or 'pixelshuffle'
     ):
         super().__init__()
-        n, features = len(widths)-1, (features or max(16, 2*out_depth)) if stem > 1 else widths[0]
+        self.in_channels, self.in_depth = in_channels, in_depth
+        n = len(widths)-1
+        features = widths[0] if stem == 1 else features or max(16, 2*out_depth)
         self.out_channels, self.divisor = features, (1,) + (stem * 2**n,)*2
         self.stem = nn.PixelUnshuffle(stem)
         self.net = UNet(2, in_channels*in_depth*stem**2, widths, [(2, 2)]*n, residual, decoder_convs, up, dropout, norm=norm, act=act)
@@ -150,6 +152,7 @@ class UNet3d(nn.Module):
         up:str='linear', # upsampling: 'linear', 'nearest' or 'deconv' ('pixelshuffle' only where z is halved as often as y and x)
     ):
         super().__init__()
+        self.in_channels, self.in_depth = in_channels, in_depth
         n = len(widths)-1
         z = [2 if in_depth % 2**(i+1) == 0 else 1 for i in range(n)]
         self.out_channels, self.feature_depth, self.divisor = widths[0], in_depth, (prod(z), 2**n, 2**n)
@@ -255,6 +258,7 @@ class UNeXt2(nn.Module):
         features:int=None, # features at full resolution; by default 32, or 4 a plane where that is more
     ):
         super().__init__()
+        self.in_channels, self.in_depth = in_channels, in_depth
         features = features or max(32, 4*out_depth)
         self.out_channels, self.divisor = features, (1,) + (4*2**(len(widths)-1),)*2
         self.stem = ZStem(in_channels, in_depth, widths[0], stem_planes)
@@ -298,14 +302,16 @@ class MonaiNet(nn.Module):
         out_depth:int=1, # planes out
         features:int=32, # features out, the network's `out_channels`
         spatial_dims:int=2, # 2 folds z into channels, 3 keeps it
-        divisor:tuple=(1, 32, 32), # of what (z, y, x) sizes must be multiples
+        divisor:tuple=None, # of what (z, y, x) sizes must be multiples; by default 32 along the network's own axes
         **kwargs, # passed to the network's constructor
     ):
         super().__init__()
+        self.in_channels, self.in_depth = in_channels, in_depth
         nets = monai_networks()
         if network not in nets: raise ConfigError(f'MONAI has no image-to-image network {network!r}; {did_you_mean(network, nets)}')
         if spatial_dims not in (2, 3): raise ConfigError(f'spatial_dims is 2 or 3, not {spatial_dims}')
-        self.fold, self.out_channels, self.divisor, self.feature_depth = spatial_dims == 2, features, tuple(divisor), 1 if spatial_dims == 2 else in_depth
+        self.fold, self.out_channels, self.feature_depth = spatial_dims == 2, features, 1 if spatial_dims == 2 else in_depth
+        self.divisor = tuple(divisor or ((1 if self.fold else 32), 32, 32))
         if 'spatial_dims' in inspect.signature(nets[network]).parameters: kwargs['spatial_dims'] = spatial_dims
         try: self.net = nets[network](in_channels=in_channels*(in_depth if self.fold else 1), out_channels=features, **kwargs)
         except TypeError as e: raise ConfigError(f'monai:{network}: {e}. It takes {inspect.signature(nets[network])}') from e

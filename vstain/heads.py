@@ -13,6 +13,7 @@ from .core import ConfigError, did_you_mean
 # %% ../nbs/31_heads.ipynb #c005
 class RegressionHead(nn.Module):
     "Features to normalised intensities of named channels"
+    activates = 'identity' # name of the activation, for those who read model.json
     def __init__(self,
         in_features:int, # the backbone's `out_channels`, F
         channels:list, # names of the target channels

@@ -158,7 +158,9 @@ class MixedLoss(StainLoss):
         if not 0 < data_range < float('inf'): raise ConfigError(f'data_range must be a positive number, not {data_range}')
         self.l1, self.ms_ssim, self.data_range = l1, ms_ssim, data_range
 
-    def extra_repr(self): return f'l1={self.l1}, ms_ssim={self.ms_ssim}, data_range={self.data_range}'
+    def extra_repr(self):
+        "Its settings"
+        return f'l1={self.l1}, ms_ssim={self.ms_ssim}, data_range={self.data_range}'
 
     def compare(self,
         pred:Tensor, # prediction

@@ -21,6 +21,7 @@ def _pair(prediction, truth, mask=None):
     "Both images in float64, and where the truth is known (None: everywhere)"
     p, t = _array(prediction), _array(truth)
     if p.shape != t.shape: raise ShapeError(f"prediction has shape {p.shape} and truth {t.shape}; they must be the same")
+    if np.isinf(p).any(): p = np.where(np.isinf(p), np.nan, p)
     known = np.isfinite(t)
     if mask is not None: known &= _mask(mask, t.shape)
     return p, t, None if known.all() else known
@@ -92,12 +93,12 @@ def intensity_range(
     low:float=.1, # lower percentile
     high:float=99.9, # upper percentile
     mask=None, # broadcasts to the truth's shape; 0 or False leaves a voxel out
-)->float: # in the truth's units; NaN where nothing is known
+)->float: # in the truth's units; 0 for a constant image, NaN where nothing is known
     "Range of the known intensities: what PSNR and SSIM measure an error against"
     t = _known(truth, truth, mask)[1]
     if not t.size: return math.nan
     lo, hi = np.percentile(t, (low, high))
-    return float(hi - lo)
+    return float(hi - lo or np.ptp(t))
 
 # %% ../nbs/60_metrics.ipynb #c020
 def psnr(

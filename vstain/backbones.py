@@ -15,7 +15,7 @@ from torch import nn, Tensor
 from monai.networks.blocks import Convolution, UpSample
 from monai.networks.layers.utils import get_act_layer
 from monai.networks.utils import icnr_init
-from .core import ConfigError, did_you_mean
+from .core import ConfigError, MissingExtraError, did_you_mean
 
 # %% ../nbs/30_backbones.ipynb #c006
 def fold_z(
@@ -314,11 +314,12 @@ class MonaiNet(nn.Module):
         self.divisor = tuple(divisor or ((1 if self.fold else 32), 32, 32))
         if 'spatial_dims' in inspect.signature(nets[network]).parameters: kwargs['spatial_dims'] = spatial_dims
         try: self.net = nets[network](in_channels=in_channels*(in_depth if self.fold else 1), out_channels=features, **kwargs)
-        except TypeError as e: raise ConfigError(f'monai:{network}: {e}. It takes {inspect.signature(nets[network])}') from e
+        except ImportError as e: raise MissingExtraError(f'monai:{network} needs a package that is not here: {str(e).splitlines()[0]}') from e
+        except (TypeError, ValueError) as e: raise ConfigError(f'monai:{network}: {e}. It takes {inspect.signature(nets[network])}') from e
 
     def forward(self, x):
         x = self.net(fold_z(x) if self.fold else x)
-        if isinstance(x, (list, tuple)): x = x[0]
+        if isinstance(x, (list, tuple)): x = x[0] # deep supervision: the finest comes first
         return x.unsqueeze(2) if self.fold else x
 
 # %% ../nbs/30_backbones.ipynb #c055

@@ -314,11 +314,11 @@ class MonaiNet(nn.Module):
         self.divisor = tuple(divisor or ((1 if self.fold else 32), 32, 32))
         if 'spatial_dims' in inspect.signature(nets[network]).parameters: kwargs['spatial_dims'] = spatial_dims
         try: self.net = nets[network](in_channels=in_channels*(in_depth if self.fold else 1), out_channels=features, **kwargs)
-        except ImportError as e: raise MissingExtraError(f'monai:{network} needs a package that is not here: {str(e).splitlines()[0]}') from e
         except (TypeError, ValueError) as e: raise ConfigError(f'monai:{network}: {e}. It takes {inspect.signature(nets[network])}') from e
 
     def forward(self, x):
-        x = self.net(fold_z(x) if self.fold else x)
+        try: x = self.net(fold_z(x) if self.fold else x)
+        except ImportError as e: raise MissingExtraError(f'monai:{type(self.net).__name__} needs a package that is not installed: {str(e).splitlines()[0]}') from e
         if isinstance(x, (list, tuple)): x = x[0] # deep supervision: the finest comes first
         return x.unsqueeze(2) if self.fold else x
 

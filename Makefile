@@ -54,11 +54,10 @@ export: env  ## after a change to a notebook: write vstain/, clean the notebooks
 	@$(BIN)/python tools/readme.py
 
 docs: quarto env  ## the site, into _docs/
-	@$(BIN)/python tools/readme.py
-	@$(BIN)/nbdev_docs
+	@$(BIN)/python tools/docs.py build
 
 preview: quarto env  ## the site, served here and renewed as notebooks change
-	@$(BIN)/nbdev_preview
+	@$(BIN)/python tools/docs.py preview
 
 # nbdev's own commands would try to install Quarto by sudo; nothing here gets that far without it.
 quarto:

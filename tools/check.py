@@ -1,7 +1,9 @@
-"""Checks that what is made from the notebooks is in step with them: check.py package|clean|readme|site. Changes nothing here.
+"""Checks that what is made from the notebooks is in step with them: check.py package|clean|readme|docs|site. Changes nothing here.
 
 Exporting and cleaning rewrite files in place, so both are done in a copy, and the copy is compared with the working tree."""
 import ast, os, shutil, subprocess, sys, tempfile
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
 
 import yaml
@@ -60,6 +62,18 @@ def readme(tmp):
     if not README.exists() or README.read_text(encoding='utf-8') != markdown(): yield f'README.md is not what {INDEX.relative_to(ROOT)} makes: {MEND}'
 
 
+def docs(tmp):
+    "Public names that nbdev cannot document, at which building the site would stop"
+    from nbdev.showdoc import show_doc
+    sys.path.insert(0, str(ROOT))
+    for module, names in content(ROOT/LIB/'_modidx.py')['syms'].items():
+        for name in names:
+            path = name.removeprefix(f'{module}.').split('.')
+            if any(o.startswith('_') for o in path): continue
+            try: show_doc(reduce(getattr, path, import_module(module)))
+            except Exception as e: yield f'{name} cannot be documented: {type(e).__name__}: {e}'
+
+
 def pages(item):
     "The files that an entry of the sidebar names"
     if isinstance(item, str): yield item
@@ -79,6 +93,6 @@ def site(tmp):
 
 
 if __name__ == '__main__':
-    check = {f.__name__: f for f in (package, clean, readme, site)}[sys.argv[1]]
+    check = {f.__name__: f for f in (package, clean, readme, docs, site)}[sys.argv[1]]
     with tempfile.TemporaryDirectory() as tmp: wrong = list(check(tmp))
     if wrong: sys.exit('\n'.join(wrong))

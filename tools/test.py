@@ -11,7 +11,7 @@ from notebooks import ROOT, find_notebooks, runnable_cells
 
 TOOLS, BIN = Path(__file__).parent, Path(sys.executable).parent
 CHECKS = {'package': 'the package is what the notebooks export', 'clean': 'the notebooks are clean',
-          'readme': 'README.md is what the front page makes', 'site': 'every page has its place on the site'}
+          'readme': 'README.md is what the front page makes', 'docs': 'every public name can be documented', 'site': 'every page has its place on the site'}
 # One thread a process: the processes share the cores, and results do not depend on how many there are
 THREADS = {f'{o}_NUM_THREADS': '1' for o in ('OMP', 'MKL', 'OPENBLAS', 'VECLIB_MAXIMUM', 'NUMEXPR')}
 

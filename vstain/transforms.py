@@ -358,7 +358,8 @@ def augmentations(
     if strength not in _STRENGTHS: raise ConfigError(f"augmentations: strength must be one of {', '.join(_STRENGTHS)}, not {strength!r}")
     if strength == 'none': return []
     if strength == 'light': return [FlipTurn()]
-    s = strength == 'strong'
-    return [FlipTurn(), Affine(rotate=180, scale=(.75, 1.33) if s else (.9, 1.1), shear=5*s, p=.5),
-            Gamma((.6, 1.7) if s else (.8, 1.25), p=.3), ScaleShift((.6, 1.6) if s else (.8, 1.25), .5 if s else .2, p=.5),
-            Blur((.3, 1.5) if s else (.3, 1.), p=.2), Noise((0, .5) if s else (0, .2), p=.3)]
+    if strength == 'standard': return [FlipTurn(), Affine(45, (.8, 1.25), p=.5), ScaleShift((.8, 1.25), .2, p=.5), Noise((0, .1), p=.5)]
+    return [FlipTurn(), Affine(180, (.75, 1.33), 5, p=.75), Gamma((.6, 1.7), p=.3), ScaleShift((.6, 1.6), .5, p=.5), Blur((.3, 1.5), p=.2), Noise((0, .3), p=.5)]
+
+# %% ../nbs/20_transforms.ipynb #c055
+Augmentation.together = staticmethod(functools.partial(augment, inplace=True))

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from scipy.ndimage import gaussian_filter, laplace
 from .core import ManifestError, MissingChannelError, MissingImageError, ShapeError, atomic_path, did_you_mean, progress, rng_for
 from .manifest import Manifest, as_manifest
-from .metrics import get_metrics, intensity_range, measure
+from .metrics import Sums, all_sums, get_metrics, intensity_range, measure_sums
 from .store import Image, create_image, create_plate, from_array, is_plate_name, list_fovs, open_image
 
 # %% ../nbs/62_evaluate.ipynb #c005
@@ -107,14 +107,18 @@ def score(
 )->list: # a dict for '2D' and, for a stack, one for '3D', with keys dims, planes and the metrics
     "Metrics of one stack: the mean over its planes, and over all its voxels"
     p, y = (np.asarray(a).reshape(-1, *np.shape(a)[-2:]) for a in (prediction, truth))
-    k = np.isfinite(y) if mask is None else np.isfinite(y) & np.broadcast_to(mask, y.shape)
-    todo, r = get_metrics(metrics), data_range or intensity_range(y, mask=k) or None
-    if r is not None and math.isnan(r): r = None
-    planes = [measure(*args, todo, k, r) for *args, k in zip(p, y, k) if k.any()]
-    ways = [dict(dims='2D', planes=len(planes), **{name: _mean([d[name] for d in planes]) for name in todo})]
-    if len(y) > 1: ways.append(dict(dims='3D', planes=len(planes), **measure(p, y, todo, k, r)))
-    if not np.isfinite(p[k]).all(): ways = [{**w, **dict.fromkeys(todo, math.nan)} for w in ways]
-    return ways
+    mask = [None] * len(y) if mask is None else np.broadcast_to(mask, y.shape)
+    todo, r = get_metrics(metrics), data_range or intensity_range(y, mask=None if mask[0] is None else mask)
+    each = [all_sums(*args, r, todo) for args in zip(p, y, mask)]
+    planes = [i for i, s in enumerate(each) if s.n]
+    alone = [measure_sums(each[i], todo, r) | _others(p[i], y[i], mask[i], todo, r) for i in planes]
+    ways = [dict(dims='2D', planes=len(planes), **{name: _mean([d[name] for d in alone]) for name in todo})]
+    if len(y) > 1: ways.append(dict(dims='3D', planes=len(planes), **measure_sums(sum(each, Sums()), todo, r), **_others(p, y, None if mask[0] is None else mask, todo, r)))
+    return ways if all(math.isfinite(s.squared) for s in each) else [w | dict.fromkeys(todo, math.nan) for w in ways]
+
+def _others(p, y, mask, metrics, r):
+    "Metrics that are not functions of sums"
+    return {k: f(p, y, mask=mask, data_range=r or None) for k, f in metrics.items() if not hasattr(f, 'of_sums')}
 
 def _mean(values):
     "Mean over the planes on which a metric is defined"

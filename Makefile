@@ -1,5 +1,5 @@
 # vstain: `make` lists what can be made.
-SHELL := /bin/bash
+SHELL := bash
 VENV := .venv
 LATEST := .venv-latest
 BIN := $(VENV)/bin

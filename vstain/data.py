@@ -20,7 +20,7 @@ from fastai.data.load import DataLoader
 from fastai.torch_core import default_device, to_device
 from fastcore.basics import patch
 from .core import (AXES, ConfigError, ManifestError, MissingChannelError, MissingStatisticsError, ShapeError, SourceTensor, TargetTensor,
-                         WeightTensor, atomic_path, rng_for, to_tczyx)
+                         WeightTensor, atomic_path, n_cpus, rng_for, to_tczyx)
 from .manifest import Manifest, as_manifest
 from .normalize import Normalization, ensure_statistics
 from .pictures import ERROR, SOURCE, STAIN, contrast_limits, error_limits, show_panels
@@ -388,9 +388,11 @@ class Buffers:
 
 # %% ../nbs/13_data.ipynb #c048
 def _read_into(out, array, key, shift, scale):
-    "Normalised patch of one channel"
-    out[...] = array[key]
-    out -= np.float32(shift); out *= np.float32(1/scale)
+    "Normalised patch of one channel, plane by plane, so that the passes after the first work in the cache"
+    shift, factor = np.float32(shift), np.float32(1/scale)
+    for o, plane in zip(out, array[key]):
+        o[...] = plane
+        o -= shift; o *= factor
 
 class Patches:
     "The fields of view of a split, and how a batch is read from them"
@@ -486,7 +488,7 @@ class PatchLoader(DataLoader):
         train:bool, # use the transforms that are for training
         tfms=(), # functions of a batch, in the order of their `order`; those with `split_idx` 0 in training only
         seed:int=0, # of the transforms' draws
-        workers:int=0, # threads that read ahead; at least one is used
+        workers:int=0, # threads that read ahead; 0 for one on a CPU, up to four beside a GPU
         device=None, # where batches go
     ):
         super().__init__(dataset=patches, bs=bs, num_workers=0, n=len(plan(0)), device=device)
@@ -555,14 +557,19 @@ def __iter__(self:PatchLoader):
     self.before_iter()
     epoch, where = self.epoch, self._order()
     todo = [where[i:i + self.bs] for i in range(0, len(where), self.bs)]
-    for i, b in enumerate(read_ahead(self._read, todo, max(1, self.workers))): yield self._finish(b, i)
+    for i, b in enumerate(read_ahead(self._read, todo, self._threads())): yield self._finish(b, i)
     if self.epoch == epoch: self.epoch += 1
     self.after_iter()
 
 @patch
+def _on_gpu(self:PatchLoader): return self.device is not None and self.device.type == 'cuda'
+@patch
+def _threads(self:PatchLoader): return self.workers or (min(4, n_cpus()) if self._on_gpu() else 1)
+
+@patch
 def _read(self:PatchLoader, where):
     b = self.dataset.batch(where, self.size)
-    return tuple(t.pin_memory() for t in b) if self.device is not None and self.device.type == 'cuda' else b
+    return tuple(t.pin_memory() for t in b) if self._on_gpu() else b
 
 # %% ../nbs/13_data.ipynb #c059
 @patch
@@ -592,7 +599,7 @@ def dataloaders(
     valid_patches:int|None=None, # most validation crops; by default half as many voxels as a training epoch has, but 16 crops
     foreground:float=0., # share of training patches centred on foreground
     cache=None, # a `DecodedCache`; None for the default one, False to read from the store
-    workers:int=0, # threads that read ahead; 0 is one
+    workers:int=0, # threads that read ahead; 0 for one on a CPU, which the network needs itself, and up to four beside a GPU
     seed:int=0, # of patches and transforms
     device=None, # by default the GPU where there is one
 )->DataLoaders: # fastai `DataLoaders` with `.spec`; raises `ManifestError`, `ShapeError`, `MissingChannelError`, `ConfigError`

@@ -27,7 +27,7 @@ class Image:
         channels=None, # channel names; numbered where the file names none
         scale:tuple|None=None, # (z, y, x) in µm per voxel
         time_step:float|None=None, # seconds between timepoints
-        attrs:dict|None=None, # attributes of the file's group, e.g. `normalization`
+        attrs:dict|None=None, # attributes of an image that has no group
         files=(), # files and folders that hold the voxels, for `identity`
         group:Path|None=None, # OME-Zarr group, whose attributes can be updated
         version:str|None=None, # OME-Zarr version
@@ -40,12 +40,16 @@ class Image:
         if len(self.channels) != self.shape[1]:
             raise FormatError(f"{uri}: {len(self.channels)} channel names ({', '.join(self.channels)}) for {self.shape[1]} channels")
         self.scale = tuple(float(s) for s in scale) if scale is not None else None
-        self.time_step, self.attrs, self.files, self.group, self.version = time_step, attrs or {}, tuple(files), group, version
+        self.time_step, self.files, self.group, self.version, self._attrs = time_step, tuple(files), group, version, attrs or {}
 
     @property
     def dtype(self)->np.dtype:
         "Type of the voxels in the file"
         return np.dtype(getattr(self.array.dtype, 'numpy_dtype', self.array.dtype))
+    @property
+    def attrs(self)->dict:
+        "Attributes of the image's group as they stand in the file now"
+        return _zarr_attrs(self.group)[0] if self.group else self._attrs
     @property
     def name(self)->str:
         "Last part of the path"
@@ -183,7 +187,7 @@ def _open_ngff(group, level=0):
     scale, step = _ngff_scale(ms, datasets[level], axes, units)
     names = [c.get('label', str(i)) for i, c in enumerate(ome.get('omero', {}).get('channels', []))]
     n = dict(zip(axes, array.shape)).get('C', 1)
-    return Image(group, array, axes, names if len(names) == n else None, scale, step, attrs, [Path(group)/datasets[level]['path']],
+    return Image(group, array, axes, names if len(names) == n else None, scale, step, None, [Path(group)/datasets[level]['path']],
                  Path(group), {2: '0.4', 3: '0.5'}[fmt])
 
 # %% ../nbs/10_store.ipynb #c026
@@ -488,7 +492,6 @@ def update_attrs(self:Image,
     "Merge into the attributes of the image's OME-Zarr group, atomically; raises `FormatError` for images that have none"
     if not self.group: raise FormatError(f'{self.uri}: only OME-Zarr images have attributes')
     _update_group(self.group, attrs)
-    self.attrs = _zarr_attrs(self.group)[0]
 
 # %% ../nbs/10_store.ipynb #c053
 def _files_below(path):

@@ -24,7 +24,7 @@ from .core import (AXES, ConfigError, ManifestError, MissingChannelError, Missin
 from .manifest import Manifest, as_manifest
 from .normalize import Normalization, ensure_statistics
 from .pictures import ERROR, SOURCE, STAIN, contrast_limits, error_limits, show_panels
-from .store import Image, _zarr_attrs
+from .store import Image
 
 # %% ../nbs/13_data.ipynb #c007
 def cache_folder()->Path: # `VSTAIN_CACHE` where that is set
@@ -640,9 +640,6 @@ def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm):
     _check_patch(patch, fovs, projection)
     norms = {r: Normalization.from_dict(n) for r, n in (('source', source_norm), ('target', target_norm))}
     names = {r: fovs[0].channels[r] for r in norms}
-    for f in fovs:
-        for img in f.images.values():
-            if img.group: img.attrs = _zarr_attrs(img.group)[0]
     if ensure_statistics(m, norms): warnings.warn("the images carry no intensity statistics: measured now, and lost afterwards; `preprocess` stores them")
     coefs = {r: [_coefficients(m, f, r, names[r], n) for f in fovs] for r, n in norms.items()}
     train = _by_split(m, fovs)['train']

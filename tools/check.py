@@ -66,7 +66,7 @@ def docs(tmp):
     "Public names that nbdev cannot document, at which building the site would stop"
     from nbdev.showdoc import show_doc
     sys.path.insert(0, str(ROOT))
-    for module, names in content(ROOT/LIB/'_modidx.py')['syms'].items():
+    for module, names in content(in_copy('nbdev_export', tmp)/LIB/'_modidx.py')['syms'].items():
         for name in names:
             path = name.removeprefix(f'{module}.').split('.')
             if any(o.startswith('_') for o in path): continue

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 
-from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError, did_you_mean,
+from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError, atomic_path, did_you_mean,
                          read_json, rng_for, write_json)
 from .store import Image, from_array, is_plate, list_fovs, name_channels, open_image, plate_root
 
@@ -348,7 +348,6 @@ def to_csv(self:Manifest,
     path, # file to write or replace
 )->Path:
     "Write the manifest as CSV, with a JSON file beside it"
-    from vstain.core import atomic_path
     with atomic_path(path) as p: self._table().to_csv(p, index=False)
     self.path = Path(path); self.write_statistics(path)
     return self.path
@@ -358,7 +357,6 @@ def to_parquet(self:Manifest,
     path, # file to write or replace
 )->Path:
     "Write the manifest as Parquet, with a JSON file beside it"
-    from vstain.core import atomic_path
     with atomic_path(path) as p: self._table().to_parquet(p, index=False)
     self.path = Path(path); self.write_statistics(path)
     return self.path

@@ -42,7 +42,8 @@ class StainLearner(Learner):
         for cb, f in self._listeners(event_name):
             if cb.run and (event_name not in _in_batch or (cb.run_train if self.training else cb.run_valid)): f()
         if event_name == 'after_fit':
-            for cb in self.cbs: cb.run = True
+            for cb in self.cbs:
+                if not cb.run: cb.run = True
 
     def __call__(self, event_name):
         for e in [event_name] if isinstance(event_name, str) else event_name: self._call_one(e)
@@ -330,7 +331,7 @@ def batch_samples(
 @patch
 def look(self:StopOnNaN):
     "Raise if a loss since the last look was not finite"
-    waiting, self._waiting = self._waiting, []
+    waiting = self._waiting[:]; self._waiting.clear()
     if not waiting: return
     ok = torch.stack([w[1].float().mean() for w in waiting]).isfinite()
     if ok.all(): return
@@ -374,6 +375,8 @@ class TimeBudget(Callback):
 
     def _now(self): return self.used + time.perf_counter() - self._began
     def before_fit(self): self._began = time.perf_counter()
+    def before_epoch(self):
+        if self.used and self.finished: raise CancelFitException
     def before_train(self):
         end, step = self.seconds - self.valid_time, max(self.seconds / self.validations, 10*self.valid_time)
         self._cut = self._now() + step - self.valid_time
@@ -389,13 +392,18 @@ class TimeBudget(Callback):
         now = self._now()
         self.valid_time = now - self._valid_began
         self.used, self._began = now, time.perf_counter()
-        if self.seconds - now <= self.valid_time: raise CancelFitException
+        if self.finished: raise CancelFitException
 
 # %% ../nbs/40_callbacks.ipynb #c042
 @patch
 def position(self:TimeBudget)->float: # 0 to 1
     "Share of the training time that is used"
     return min(1., self._now() / max(self.seconds - self.valid_time, 1e-9))
+
+@patch(as_prop=True)
+def finished(self:TimeBudget)->bool:
+    "No time is left for a step and a validation"
+    return self.seconds - self.used <= self.valid_time
 
 @patch
 def state_dict(self:TimeBudget)->dict:
@@ -594,7 +602,7 @@ def better(self:Checkpoint,
 # %% ../nbs/40_callbacks.ipynb #c063
 class History(Callback):
     "One row of numbers per epoch, as CSV"
-    order, remove_on_fetch = 65, True
+    order, name, remove_on_fetch = 65, 'history_csv', True
     def __init__(self,
         path, # CSV file
     ): self.path_, self.rows = Path(path), []

@@ -109,7 +109,7 @@ class UNet(nn.Module):
 class UNet2d(nn.Module):
     "A 2D U-Net over a window of z planes folded into channels"
     sizes = dict(small=dict(widths=(16, 32, 64, 128)), medium=dict(widths=(32, 64, 128, 256)), large=dict(widths=(48, 96, 192, 384)))
-    feature_depth = 1
+    feature_depth, lr = 1, 2e-3
     def __init__(self,
         in_channels:int, # source channels, C
         in_depth:int=1, # planes in a window, D
@@ -138,6 +138,7 @@ class UNet2d(nn.Module):
 # %% ../nbs/30_backbones.ipynb #c023
 class UNet3d(nn.Module):
     "A 3D U-Net that keeps z, and halves it only where the window divides by two"
+    lr = 2e-3
     sizes = dict(small=dict(widths=(8, 16, 32, 64)), medium=dict(widths=(16, 32, 64, 128)), large=dict(widths=(32, 64, 128, 256)))
     def __init__(self,
         in_channels:int, # source channels, C
@@ -246,7 +247,7 @@ class UNeXt2(nn.Module):
     sizes = dict(atto=dict(widths=(40, 80, 160, 320), depths=(2, 2, 6, 2)), femto=dict(widths=(48, 96, 192, 384), depths=(2, 2, 6, 2)),
                  pico=dict(widths=(64, 128, 256, 512), depths=(2, 2, 6, 2)), nano=dict(widths=(80, 160, 320, 640), depths=(2, 2, 8, 2)),
                  tiny=dict(widths=(96, 192, 384, 768), depths=(3, 3, 9, 3)), base=dict(widths=(128, 256, 512, 1024), depths=(3, 3, 27, 3)))
-    feature_depth = 1
+    feature_depth, lr = 1, 1e-3
     def __init__(self,
         in_channels:int, # source channels, C
         in_depth:int=1, # planes in a window, D
@@ -295,6 +296,7 @@ def monai_networks(
 # %% ../nbs/30_backbones.ipynb #c052
 class MonaiNet(nn.Module):
     "One of MONAI's networks as a backbone"
+    lr = 1e-3
     def __init__(self,
         network:str, # name in `monai.networks.nets`
         in_channels:int, # source channels, C

@@ -14,6 +14,7 @@ import matplotlib.ticker, numpy as np
 from PIL import Image
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import ScaledTranslation
 from .core import ShapeError, atomic_path
 
 # %% ../nbs/02_pictures.ipynb #c005
@@ -66,9 +67,8 @@ def _length_text(um):
 class Picture(Figure):
     "A figure that shows itself in a notebook, outside of pyplot"
     def _repr_png_(self):
-        full, small = io.BytesIO(), io.BytesIO(); save_png(self, full)
-        Image.open(full).convert('RGB').quantize(256, dither=Image.Dither.NONE).save(small, 'png', optimize=True)
-        return small.getvalue()
+        out = io.BytesIO(); save_png(self, out, colors=256)
+        return out.getvalue()
 
     def _ipython_display_(self):
         from IPython.display import display
@@ -78,22 +78,29 @@ class Picture(Figure):
 def save_png(
     fig, # matplotlib `Figure`, ours or pyplot's
     file, # open binary file
-    format:str='png', # or 'pdf', 'svg'
     dpi:float=None, # pixels per inch; the figure's own by default
+    colors:int=None, # reduce to so many colours, at most 256
 ):
-    "Write `fig` to an open file, whatever backend it was made for"
-    fig.savefig(file, format=format, dpi=dpi or fig.dpi, facecolor=fig.get_facecolor(), metadata={'Software': None} if format == 'png' else None)
+    "Write `fig` as PNG to an open file, whatever backend it was made for"
+    full = io.BytesIO()
+    fig.savefig(full, format='png', dpi=dpi or fig.dpi, facecolor=fig.get_facecolor())
+    image = Image.open(full).convert('RGB')
+    if colors: image = image.quantize(colors, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    image.save(file, 'png', optimize=bool(colors))
 
 # %% ../nbs/02_pictures.ipynb #c021
 def save_figure(
     fig, # matplotlib `Figure`, ours or pyplot's; one of pyplot's is closed
     path, # file to write or replace; '.png' (added where there is no suffix), '.pdf' or '.svg'
     dpi:float=None, # pixels per inch; the figure's own by default
+    colors:int=None, # reduce a PNG to so many colours, at most 256; by default all are kept
 )->Path: # the file
     "Write a figure to a file, atomically, and close it"
-    path = Path(path)
-    if not path.suffix: path = path.with_suffix('.png')
-    with atomic_path(path) as tmp, open(tmp, 'wb') as f: save_png(fig, f, path.suffix[1:].lower(), dpi)
+    path = Path(path) if Path(path).suffix else Path(path).with_suffix('.png')
+    kind = path.suffix[1:].lower()
+    with atomic_path(path) as tmp, open(tmp, 'wb') as f:
+        if kind == 'png': save_png(fig, f, dpi, colors)
+        else: fig.savefig(f, format=kind, dpi=dpi or fig.dpi, facecolor=fig.get_facecolor())
     plt = sys.modules.get('matplotlib.pyplot')
     if plt: plt.close(fig)
     return path
@@ -143,8 +150,9 @@ def _scale_bar(ax, n_pixels, pixel, fontsize):
     "A bar of round length below the left edge of the image, its length beside it"
     length = bar_length(n_pixels * pixel)
     end = length / (n_pixels * pixel)
-    ax.plot([0, end], [-.045] * 2, transform=ax.transAxes, color=INK, lw=2, solid_capstyle='butt', clip_on=False)
-    ax.annotate(_length_text(length), (end, -.045), (3, 0), 'axes fraction', 'offset points', fontsize=fontsize, color=INK, va='center_baseline', annotation_clip=False)
+    below = ax.transAxes + ScaledTranslation(0, -5.5 / 72, ax.figure.dpi_scale_trans)
+    ax.plot([0, end], [0, 0], transform=below, color=INK, lw=2, solid_capstyle='butt', clip_on=False)
+    ax.annotate(_length_text(length), (end, 0), (3, -5.5), 'axes fraction', 'offset points', fontsize=fontsize, color=INK, va='center_baseline', annotation_clip=False)
 
 def _color_bar(ax, shown, fontsize):
     "A narrow colour bar on the right, as tall as the image"

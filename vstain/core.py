@@ -70,8 +70,9 @@ def did_you_mean(
     "The end of an error message: the nearest of the known names, and all of them"
     import difflib
     known = [str(k) for k in known]
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return (f"did you mean {near[0]!r}? " if near else '') + f"There {'are' if len(known) != 1 else 'is'} {', '.join(known) or 'none'}"
+    lower = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    return (f"did you mean {lower[near[0]]!r}? " if near else '') + f"There {'are' if len(known) != 1 else 'is'} {', '.join(known) or 'none'}"
 
 # %% ../nbs/00_core.ipynb #c018
 def need(

@@ -262,13 +262,18 @@ def _check_fovs(fovs):
     return next(iter(flat.values()))
 
 # %% ../nbs/13_data.ipynb #c032
-def _check_patch(patch, fovs, projection):
-    "Every field of view can give such a patch"
+def _check_depth(depth, fovs, projection):
+    "Every stack is deep enough for a window"
     for f in fovs:
-        zyx = f.shape[2:]
-        if patch[0] > zyx[0]: raise ShapeError(f"sample {f.sample}: a window of {patch[0]} planes is deeper than its stack of {zyx[0]} ({f.images['source'].uri}); choose a patch depth up to {min(g.shape[2] for g in fovs)}")
-        if any(p > n for p, n in zip(patch, zyx)): raise ShapeError(f"sample {f.sample}: a patch of {patch[1]} × {patch[2]} is larger than its image of {zyx[1]} × {zyx[2]} ({f.images['source'].uri}); the smallest image allows {min(g.shape[3] for g in fovs)} × {min(g.shape[4] for g in fovs)}")
-        if projection and patch[0] != zyx[0]: raise ShapeError(f"sample {f.sample}: its target is one plane made from the whole stack, so a patch must have all {zyx[0]} planes, not {patch[0]} ({f.images['source'].uri})")
+        Z, uri = f.shape[2], f.images['source'].uri
+        if depth > Z: raise ShapeError(f"sample {f.sample}: a window of {depth} planes is deeper than its stack of {Z} ({uri}); choose a patch depth up to {min(g.shape[2] for g in fovs)}")
+        if projection and depth != Z: raise ShapeError(f"sample {f.sample}: its target is one plane made from the whole stack, so a patch must have all {Z} planes, not {depth} ({uri})")
+
+def _check_patch(patch, fovs):
+    "Every training image can give such a patch"
+    for f in fovs:
+        y, x = f.shape[3:]
+        if patch[1] > y or patch[2] > x: raise ShapeError(f"sample {f.sample}: a patch of {patch[1]} × {patch[2]} is larger than its image of {y} × {x} ({f.images['source'].uri}); the smallest image allows {min(g.shape[3] for g in fovs)} × {min(g.shape[4] for g in fovs)}")
 
 def _out_depth(out_depth, in_depth, projection):
     if out_depth is None: return 1 if projection else in_depth
@@ -635,14 +640,14 @@ def _open_fovs(m, cache):
 
 def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm):
     "`DataSpec`, and role → coefficients of each sample"
-    projection = _check_fovs(fovs)
-    patch = _full_patch(patch, np.min([f.shape[2:] for f in fovs], 0).tolist(), projection)
-    _check_patch(patch, fovs, projection)
+    projection, train = _check_fovs(fovs), _by_split(m, fovs)['train']
+    smallest = min(f.shape[2] for f in fovs), *np.min([fovs[j].shape[3:] for j in train], 0).tolist()
+    patch = _full_patch(patch, smallest, projection)
+    _check_depth(patch[0], fovs, projection); _check_patch(patch, [fovs[j] for j in train])
     norms = {r: Normalization.from_dict(n) for r, n in (('source', source_norm), ('target', target_norm))}
     names = {r: fovs[0].channels[r] for r in norms}
     if ensure_statistics(m, norms): warnings.warn("the images carry no intensity statistics: measured now, and lost afterwards; `preprocess` stores them")
     coefs = {r: [_coefficients(m, f, r, names[r], n) for f in fovs] for r, n in norms.items()}
-    train = _by_split(m, fovs)['train']
     spec = DataSpec(names['source'], names['target'], patch, patch[0], _out_depth(out_depth, patch[0], projection), projection, _common_scale(fovs), *norms.values())
     spec.norms = {r: _dataset_norms(m, [fovs[j] for j in train], r, names[r], n, [coefs[r][j] for j in train]) for r, n in norms.items()}
     return spec, coefs

@@ -47,7 +47,7 @@ def augment(
     n = len(ts[0])
     todo = [(t, torch.rand(n) < t.p, t.draw(ts[0].shape)) for t in tfms]
     todo = [(t, on, d) for t, on, d in todo if on.any()]
-    if todo and ts[0].is_cuda: ts = _augment_some(ts, todo, slice(None))
+    if todo and ts[0].device.type != 'cpu': ts = _augment_some(ts, todo, slice(None))
     elif todo:
         out = ts if inplace else [torch.empty_like(t) for t in ts]
         step = max(1, torch.get_num_threads())
@@ -305,7 +305,7 @@ class Blur(Intensity):
     ): # the same shape
         "Blurred planes; on a CPU sample by sample, each with no more terms than its σ needs"
         planes, s = x.reshape(len(x), -1, *x.shape[-2:]), d['sigma']
-        if x.is_cuda: return blur(planes, gaussian_weights(s)).reshape(x.shape)
+        if x.device.type != 'cpu': return blur(planes, gaussian_weights(s)).reshape(x.shape)
         return torch.cat([blur(planes[i:i + 1], gaussian_weights(s[i:i + 1])) for i in range(len(x))]).reshape(x.shape)
 
 # %% ../nbs/20_transforms.ipynb #c045
@@ -343,7 +343,7 @@ class Noise(Intensity):
         d:dict, # draws
     ): # the same shape
         "x + σ·n"
-        if x.is_cuda:
+        if x.device.type != 'cpu':
             g = torch.Generator(x.device).manual_seed(int(d['seed'][0]))
             return torch.addcmul(x, torch.randn(x.shape, device=x.device, dtype=x.dtype, generator=g), _as(d['sigma'], x))
         return torch.stack([x[i].add(normal(x[i].shape, s), alpha=a) for i, (s, a) in enumerate(zip(d['seed'].tolist(), d['sigma'].tolist()))])

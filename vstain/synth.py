@@ -12,17 +12,17 @@ __all__ = ['RADIUS', 'CHANNELS', 'CellType', 'place_cells', 'Cells', 'draw_cells
 # %% ../nbs/01_synth.ipynb #c003
 import functools, re
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, asdict
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np, zarr
+import numpy as np
 from fastcore.basics import patch
 from iohub.ngff import open_ome_zarr
 from iohub.ngff.models import ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta, TransformationMeta
 from scipy import fft, ndimage as ndi
 from skimage.measure import label
 from skimage.segmentation import find_boundaries
-from .core import ConfigError, OutputExistsError, ShapeError, atomic_folder, n_cpus, progress, rng_for
+from .core import ConfigError, ShapeError, atomic_folder, n_cpus, progress, rng_for
 
 # %% ../nbs/01_synth.ipynb #c006
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.ndimage import gaussian_filter, laplace
-from .core import ManifestError, MissingChannelError, MissingImageError, ShapeError, atomic_path, did_you_mean, progress, rng_for
-from .manifest import Manifest, as_manifest
-from .metrics import Sums, all_sums, get_metrics, intensity_range, measure_sums
-from .store import Image, create_image, create_plate, from_array, is_plate_name, list_fovs, open_image
+from .core import ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, progress, rng_for
+from .manifest import Manifest, ROLES, as_manifest
+from .metrics import METRICS, Sums, all_sums, get_metrics, intensity_range, measure_sums
+from .store import Image, create_image, finished, from_array, list_fovs, open_image
 
 # %% ../nbs/62_evaluate.ipynb #c005
 @dataclass
@@ -52,7 +52,7 @@ def pair_up(
 )->list: # a `Pair` for each sample with a target; raises `MissingImageError`, `MissingChannelError`, `ShapeError`, `ManifestError`
     "Predictions and truths that belong together"
     known = [i for i in range(len(truth)) if truth.has('target') and isinstance(truth[i]['target'], (str, list))]
-    if not known: raise ManifestError(f"no truth to compare with: none of the {len(truth)} samples has a target")
+    if not known: raise ManifestError(f"no truth to compare with: none of the {len(truth)} samples has a target; say target=[…] where the manifest is made")
     if len(known) < len(truth): warnings.warn(f"{len(truth) - len(known)} of {len(truth)} samples have no target and are left out")
     find = _finder(prediction, truth)
     return [_pair(truth, i, find, suffix) for i in known]
@@ -66,8 +66,10 @@ def _finder(prediction, truth):
     elif len(truth) == 1: there, where = {truth[0]['sample']: prediction}, 'the prediction'
     else: raise ManifestError(f"one array is the prediction of one sample, but there are {len(truth)}; give {{sample: array}}")
     def _find(sample):
-        if sample not in there: raise MissingImageError(f"{where} has no sample {sample!r}; {did_you_mean(sample, list(there)[:20])}")
-        return there[sample]
+        if sample not in there: raise MissingImageError(f"{where} has no sample {sample!r}; give only the rows that were predicted, such as manifest.test; {did_you_mean(sample, list(there)[:20])}")
+        found = there[sample]
+        if isinstance(found, str) and Path(found).is_dir() and not finished(found): raise MissingImageError(f"{where}: sample {sample!r} is not finished; run the prediction again with resume=True")
+        return found
     return _find
 
 # %% ../nbs/62_evaluate.ipynb #c009
@@ -137,7 +139,7 @@ def evaluate(
     show_progress:bool=None, # progress bar; by default in notebooks and terminals
 )->pd.DataFrame: # columns sample, split, what else the manifest knows, t, channel, dims, planes, and the metrics
     "Score a prediction against its truth: a row for each sample, timepoint, channel, and 2D or 3D"
-    pairs, todo = pair_up(prediction, as_manifest(truth, target=target), suffix), get_metrics(metrics)
+    pairs, todo = pair_up(prediction, _with_targets(truth, prediction, target, suffix), suffix), get_metrics(metrics)
     jobs = [(pair, t, c) for pair in pairs for t in range(pair.truth.shape[0]) for c in pair.channels]
     rows = [row for job in progress(jobs, 'evaluate', enabled=show_progress) for row in _rows(*job, todo, data_range)]
     df = pd.DataFrame(rows)
@@ -150,17 +152,24 @@ def evaluate(
 def _rows(pair, t, channel, metrics, data_range):
     p, y, mask = pair.read(t, channel)
     r = data_range.get(channel) if isinstance(data_range, dict) else data_range
-    head = dict(sample=pair.sample, split=pair.row['split'], **_metadata(pair.row), t=t, channel=channel)
+    head = _metadata(pair.row) | dict(t=t, channel=channel)
     rows = [head | s for s in score(p, y, metrics, mask, r)]
     k = np.isfinite(y) if mask is None else np.isfinite(y) & mask
     bad = int((~np.isfinite(p[k])).sum())
     if bad: warnings.warn(f"sample {pair.sample}, timepoint {t}, {channel}: the prediction is NaN or infinite in {bad} voxels of known truth; its scores are NaN")
     return rows
 
+def _with_targets(truth, prediction, target, suffix):
+    "A manifest; the targets of a bare plate are those that the prediction has"
+    m = as_manifest(truth, target=target)
+    if isinstance(truth, Manifest) or m.has('target') or not isinstance(prediction, (str, Path)): return m
+    there = open_image(next(iter(list_fovs(prediction).values()))).channels
+    return as_manifest(truth, target=[c.removesuffix(suffix) for c in there if c.endswith(suffix)] or None)
+
 def _metadata(row):
     "What a manifest's row says beyond its images"
-    roles = [f'{r}{end}' for r in ('source', 'target', 'labels', 'weight') for end in ('', '_channels', '_axes')]
-    return {k: v for k, v in row.items() if k not in ('sample', 'split', *roles)}
+    taken = [f'{r}{end}' for r in ROLES for end in ('', '_channels', '_axes')] + ['t', 'channel', 'dims', 'planes', *METRICS]
+    return {k: v for k, v in row.items() if k not in taken}
 
 # %% ../nbs/62_evaluate.ipynb #c027
 def write_prediction(
@@ -168,13 +177,12 @@ def write_prediction(
     path, # folder to make
     version:str='0.4', # OME-Zarr version, '0.4' or '0.5'
 )->str: # the path; raises `OutputExistsError`
-    "Write predictions as a plate, or, where samples are not named row/column/field, as a single image"
-    if not all(is_plate_name(s) for s in images) and len(images) > 1:
-        raise ManifestError(f"{path}: a plate needs samples named row/column/field, not {next(s for s in images if not is_plate_name(s))!r}")
-    plate = all(is_plate_name(s) for s in images)
-    if plate: create_plate(path, list(images), version)
+    "Write predictions as a plate, or as a group of images where the samples are not named row/column/field"
+    from vstain.infer import lay_out
+    if Path(path).exists(): raise OutputExistsError(f"{path} exists already; choose another path or remove it")
+    lay_out(path, list(images), version)
     for s, img in images.items():
-        with create_image(Path(path)/s if plate else path, img.shape, img.channels, scale=img.scale, version=version, time_step=img.time_step) as w:
+        with create_image(Path(path)/s, img.shape, img.channels, scale=img.scale, version=version, time_step=img.time_step) as w:
             for t in range(img.shape[0]): w.write(img.read(t).astype(np.float32), t).result()
     return str(path)
 

@@ -371,13 +371,14 @@ class TimeBudget(Callback):
     def __init__(self,
         seconds:float, # for training and validation together
         validations:int=20, # how many at most, evenly spaced
-    ): self.seconds, self.validations, self.used, self.valid_time = seconds, validations, 0., 0.
+    ): self.seconds, self.validations, self.used, self.valid_time, self.finished, self._began, self._left = seconds, validations, 0., 0., False, None, None
 
-    def _now(self): return self.used + time.perf_counter() - self._began
-    def before_fit(self): self._began = time.perf_counter()
+    def _now(self): return self.used + (time.perf_counter() - self._began if self._began else 0)
+    def before_fit(self): self._began, self._left = time.perf_counter(), None
     def before_epoch(self):
-        if self.used and self.finished: raise CancelFitException
+        if self.finished: raise CancelFitException
     def before_train(self):
+        if self._left is not None: self.valid_time = self._now() - self._left
         end, step = self.seconds - self.valid_time, max(self.seconds / self.validations, 10*self.valid_time)
         self._cut = self._now() + step - self.valid_time
         if end - self._cut < step/2: self._cut = end
@@ -387,12 +388,11 @@ class TimeBudget(Callback):
         if not self.training: return
         self.learn.pct_train = self.position()
         if self._now() >= self._cut: raise CancelTrainException
-    def before_validate(self): self._valid_began = self._now()
-    def after_epoch(self):
+    def before_validate(self): self._left = self._now()
+    def after_validate(self):
         now = self._now()
-        self.valid_time = now - self._valid_began
-        self.used, self._began = now, time.perf_counter()
-        if self.finished: raise CancelFitException
+        self.valid_time = max(self.valid_time, now - self._left)
+        self.finished = self.seconds - now <= self.valid_time
 
 # %% ../nbs/40_callbacks.ipynb #c042
 @patch
@@ -400,22 +400,18 @@ def position(self:TimeBudget)->float: # 0 to 1
     "Share of the training time that is used"
     return min(1., self._now() / max(self.seconds - self.valid_time, 1e-9))
 
-@patch(as_prop=True)
-def finished(self:TimeBudget)->bool:
-    "No time is left for a step and a validation"
-    return self.seconds - self.used <= self.valid_time
-
 @patch
 def state_dict(self:TimeBudget)->dict:
-    "Seconds used, at the end of an epoch"
-    return dict(used=self.used, valid_time=self.valid_time)
+    "What is used of the budget, and whether that is all"
+    return dict(used=self._now(), valid_time=self.valid_time, finished=self.finished)
 
 @patch
 def load_state_dict(self:TimeBudget,
     state:dict, # from `state_dict`
 ):
     "Continue a budget that is partly used"
-    self.used, self.valid_time = state['used'], state['valid_time']
+    self.used, self.valid_time, self.finished = state['used'], state['valid_time'], state['finished']
+    if self._began: self._began = time.perf_counter()
 
 # %% ../nbs/40_callbacks.ipynb #c045
 class EMA(Callback):

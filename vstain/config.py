@@ -103,8 +103,8 @@ def _alive(pid):
 def _run_job(folder, job, overrides, given):
     file, note, began = folder/'running'/job['name'], folder/'running'/f"{job['name']}.json", time.time()
     log, row = folder/'running'/f"{job['name']}.log", dict(experiment=job['name'], status='done', run=job['run'], error='')
-    def remember(self): row['run'] = str(self.learn.run); write_json(note, job | dict(run=row['run']))
-    kw = dict(progress='lines') | given | dict(callbacks=[*given.get('callbacks', ()), Callback(before_fit=remember)])
+    def _remember(self): row['run'] = str(self.learn.run); write_json(note, job | dict(run=row['run']))
+    kw = dict(progress='lines') | given | dict(callbacks=[*given.get('callbacks', ()), Callback(before_fit=_remember)])
     with open(log, 'a') as out, contextlib.redirect_stdout(out):
         try:
             if job['run']: fit(resume=job['run'], **{k: v for k, v in kw.items() if k in ('callbacks', 'progress', 'workers')})

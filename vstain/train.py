@@ -26,7 +26,7 @@ from .data import dataloaders, pooling_size
 from .losses import get_loss
 from .manifest import Manifest, as_manifest
 from .model import Stainer, build_net, load_stainer, net_config
-from .normalize import Normalization
+from .normalize import Normalization, ensure_statistics
 from .transforms import augmentations
 
 # %% ../nbs/41_train.ipynb #c008
@@ -156,6 +156,8 @@ def build_learner(
     _check(a)
     m = a.manifest = training_manifest(a.data, a.source, a.target, a.seed)
     a.source_norm, a.target_norm = (Normalization.from_dict(n) for n in (a.source_norm, a.target_norm))
+    if ensure_statistics(m, dict(source=a.source_norm, target=a.target_norm)) and not m.arrays:
+        _say(a, 'intensities were measured for this run; preprocess(data) measures them once for all')
     set_seed(a.seed)
     dls = dataloaders(m, a.patch or default_patch(m), int(a.bs), a.out_depth, a.source_norm, a.target_norm, a.transforms, a.patches_per_epoch,
                       foreground=a.foreground, workers=a.workers, seed=a.seed, device=_device(a))
@@ -307,8 +309,7 @@ def fit(
     a = SimpleNamespace(**(given if not _is_experiment(data) else given | experiment_arguments(data) | _said(given, 'data')))
     learn = build_learner(a)
     if a.lr == 'find': a.lr = find_lr(learn)
-    learn.run = new_run(a.out, a.experiment)
-    _write_run(learn, a)
+    learn.run = new_run(a.out, a.experiment); _write_run(learn, a)
     _say(a, _summary(learn))
     return _train(learn, a)
 
@@ -345,5 +346,4 @@ def _finished(run, a):
     if not (file := run/'checkpoints'/'last.safetensors').is_file(): return False
     rest = read_state(file)[1]
     if a.epochs: return rest['epoch'] >= a.epochs
-    budget = TimeBudget(60*a.minutes); budget.load_state_dict(rest['callbacks']['time_budget'])
-    return budget.finished
+    return rest['callbacks']['time_budget']['finished']

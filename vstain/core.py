@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError', 'MissingImageError', 'MissingStatisticsError',
            'ShapeError', 'FormatError', 'ManifestError', 'ConfigError', 'NonFiniteError', 'OutputExistsError',
-           'MissingExtraError', 'did_you_mean', 'need', 'ArraySpec', 'SourceTensor', 'TargetTensor', 'LabelTensor',
-           'WeightTensor', 'set_seed', 'rng_for', 'atomic_path', 'atomic_folder', 'write_json', 'read_json', 'n_cpus',
-           'progress']
+           'MissingExtraError', 'did_you_mean', 'need', 'ArraySpec', 'VoxelTensor', 'SourceTensor', 'TargetTensor',
+           'LabelTensor', 'WeightTensor', 'set_seed', 'rng_for', 'atomic_path', 'atomic_folder', 'write_json',
+           'read_json', 'n_cpus', 'progress']
 
 # %% ../nbs/00_core.ipynb #c002
 import contextlib, functools, json, os, random, shutil, sys, tempfile
@@ -119,10 +119,15 @@ def extent(self:ArraySpec)->tuple:
     return tuple(n*s for n, s in zip(self.shape, self.scale)) if self.shape and self.scale else None
 
 # %% ../nbs/00_core.ipynb #c028
-class SourceTensor(TensorBase): "What the microscope saw, (B, C, Z, Y, X) or (B, C, Y, X)"
-class TargetTensor(TensorBase): "Continuous truth, shaped like the source; NaN where it is unknown"
-class LabelTensor(TensorBase): "Integer truth: classes or instances"
-class WeightTensor(TensorBase): "How much each voxel of the truth counts; 0 where it is unknown"
+class VoxelTensor(TensorBase):
+    "Parent of what a batch holds; an operation on tensors of different types has the type of the first"
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None): return super().__torch_function__(func, (cls,), args, kwargs)
+
+class SourceTensor(VoxelTensor): "What the microscope saw, (B, C, Z, Y, X) or (B, C, Y, X)"
+class TargetTensor(VoxelTensor): "Continuous truth, shaped like the source; NaN where it is unknown"
+class LabelTensor(VoxelTensor): "Integer truth: classes or instances"
+class WeightTensor(VoxelTensor): "How much each voxel of the truth counts; 0 where it is unknown"
 
 # %% ../nbs/00_core.ipynb #c031
 def set_seed(
@@ -213,4 +218,4 @@ def progress(
     "`it` with a progress bar that vanishes when done"
     in_kernel = getattr(sys.modules.get('ipykernel.zmqshell'), 'ZMQInteractiveShell', None)
     if enabled is None: enabled = sys.stderr.isatty() or bool(in_kernel and in_kernel.initialized())
-    return tqdm(it, desc=desc, total=total, disable=not enabled, leave=False)
+    return tqdm(it, desc=desc, total=total, disable=not enabled, leave=False, delay=.5)

@@ -296,7 +296,7 @@ def _array_image(a, axes, channels, scale, uri):
 
 @patch(cls_method=True)
 def from_arrays(cls:Manifest,
-    source, # one array, a list of arrays, or {sample: array}; each an array or {channel: array}
+    source, # one array, or a list of arrays, one for each sample; each an array or {channel: array}
     target=None, # likewise, one for each source
     labels=None, # likewise
     weight=None, # likewise
@@ -305,15 +305,16 @@ def from_arrays(cls:Manifest,
     source_channels=None, # names of the source's channels
     target_channels=None, # names of the target's channels
     split=None, # a split for each sample
+    samples=None, # names of the samples; by default their numbers
 )->Manifest: # raises `ManifestError`, `ShapeError`
     "A manifest of arrays in memory"
-    samples, arrays, cols = None, {}, {}
+    arrays, cols, samples = {}, {}, [str(s) for s in samples] if samples is not None else None
     names = dict(source=_names(source_channels), target=_names(target_channels))
     for role, what in dict(source=source, target=target, labels=labels, weight=weight).items():
         if what is None: continue
         many = _many_arrays(what, samples)
         samples = samples or list(many)
-        if list(many) != samples: raise ManifestError(f"{role}: {len(many)} arrays ({', '.join(list(many)[:4])} …) for the samples {', '.join(samples[:4])} …")
+        if len(many) != len(samples): raise ManifestError(f"{role}: {len(many)} arrays for {len(samples)} samples ({', '.join(samples[:4])}{' …' if len(samples) > 4 else ''})")
         for s, a in many.items():
             uri = f'array://{role}/{s}/{id(a):x}'
             arrays[uri] = _array_image(a, axes.get(role) if isinstance(axes, dict) else axes, names.get(role), scale, uri)
@@ -321,9 +322,9 @@ def from_arrays(cls:Manifest,
     return cls(pd.DataFrame(dict(sample=samples, **cols) | ({'split': split} if split is not None else {})), arrays)
 
 def _many_arrays(what, samples):
-    if isinstance(what, (list, tuple)): return dict(zip(samples or map(str, range(len(what))), what)) if not samples or len(samples) == len(what) else {str(i): a for i, a in enumerate(what)}
-    if isinstance(what, dict) and samples and set(what) == set(samples): return {s: what[s] for s in samples}
-    return {(samples or ['0'])[0]: what}
+    "Arrays by sample: a list has one for each, anything else is the only one"
+    many = list(what) if isinstance(what, (list, tuple)) else [what]
+    return dict(zip(samples if samples and len(samples) == len(many) else map(str, range(len(many))), many))
 
 # %% ../nbs/11_manifest.ipynb #c033
 def _sidecar(path): return Path(f'{path}.json')

@@ -231,7 +231,7 @@ def read_statistics(
 )->dict: # {'dataset_statistics': …, 'fov_statistics': …, 'timepoint_statistics': {'0': …}}, as far as they are known
     "Stored statistics of a channel of a field of view"
     img = m.open(i, role)
-    return (img.attrs.get('normalization') or {}).get(channel) or m.statistics.get(img.uri, {}).get(channel) or {}
+    return {**m.statistics.get(img.uri, {}).get(channel, {}), **((img.attrs.get('normalization') or {}).get(channel) or {})}
 
 # %% ../nbs/12_normalize.ipynb #c028
 METHODS = dict(zscore=('mean', 'std'), median_iqr=('median', 'iqr'), percentile=('p1', 'p99_p1'))

@@ -111,10 +111,6 @@ def preprocess(
     print(table.groupby('channel')[['mean', 'std', 'median', 'p1', 'p99']].mean().round(4).to_string())
 
 # %% ../nbs/90_cli.ipynb #c011
-def _say(table):
-    "A table as text"
-    print(table.to_string(index=False))
-
 @command
 def split(
     data, # plate, image or manifest file
@@ -144,7 +140,7 @@ def check(
     from vstain.manifest import as_manifest
     m = as_manifest(data, source, target); problems = m.check()
     print(m)
-    if len(problems): _say(problems)
+    if len(problems): print(problems.to_string(index=False))
     else: print('no problems found')
     return 1 if len(problems) else 0
 
@@ -159,17 +155,17 @@ def fit(
     *overrides, # changes to an experiment file, such as train.lr=1e-3
     source:list=None, # source channels
     target:list=None, # target channels
-    model:str=None, # network and size, such as unet2d, unext2-tiny or monai:BasicUNet
+    model:str=None, # network and size, such as unext2-tiny or monai:BasicUNet (default: unet2d)
     epochs:int=None, # passes over the training patches
-    minutes:float=None, # time to train, instead of epochs
-    lr:float=None, # highest learning rate
-    bs:int=None, # patches in a batch
-    patch:list=None, # Z Y X of a patch, voxels
-    loss:str=None, # mixed, l1 or mse
-    precision:str=None, # auto, float32, bf16 or fp16
-    seed:int=None, # weights, patches and augmentation follow from it
-    out:str=None, # folder in which runs are made
-    experiment:str=None, # name of the experiment, a folder below out
+    minutes:float=None, # time to train, instead of epochs; 10 where neither is given
+    lr:float=None, # highest learning rate; by default what suits the network
+    bs:int=None, # patches in a batch (default: 8)
+    patch:list=None, # Z Y X of a patch, voxels; by default 128 × 128 and up to 5 planes, or what fits
+    loss:str=None, # mixed, l1 or mse (default: mse)
+    precision:str=None, # auto, float32, bf16 or fp16 (default: auto)
+    seed:int=None, # weights, patches and augmentation follow from it (default: 0)
+    out:str=None, # folder in which runs are made (default: models)
+    experiment:str=None, # name of the experiment, a folder below out (default: stain)
     resume:str=None, # run to go on with, instead of a new one
 ):
     "Train a network to predict target channels from source channels"
@@ -193,7 +189,7 @@ def predict(
     *,
     out:str=None, # OME-Zarr to write; by default prediction.zarr in the run
     split:str=None, # predict the rows of this split only: train, valid, test or predict
-    tile:int=None, # side of a tile, pixels
+    tile:int=None, # side of a tile, pixels (default: 512)
     version:str='0.4', # OME-Zarr version of what is written
     overwrite:bool=False, # replace what is there
     resume:bool=False, # go on with an interrupted prediction

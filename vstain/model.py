@@ -383,6 +383,7 @@ def _stainer_json(path):
     for p in (path/'model.json', path/'stainer'/'model.json'):
         if p.exists(): return p
     there = sorted(p.name for p in path.iterdir())[:8] if path.is_dir() else None
+    if path.exists() and there is None: raise FormatError(f'{path}: not a stainer; give model.json, model.safetensors, their folder, or the folder of a run')
     raise MissingImageError(f'{path}: ' + ('no such file or folder' if there is None else f'no stainer here (neither model.json nor stainer/model.json); there is: {", ".join(there) or "nothing"}'))
 
 def load_stainer(

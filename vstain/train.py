@@ -124,8 +124,8 @@ def default_patch(
     m:Manifest, # the manifest
     most:int=128, # voxels along y and x
 )->tuple: # (None, y, x); the depth is left to the data
-    "Patches of 128 × 128, or what fits into the smallest image"
-    shapes = [m.open(i).shape for i in range(len(m)) if m[i]['split'] in ('train', 'valid')]
+    "Patches of 128 × 128, or what fits into the smallest training image"
+    shapes = [m.open(i).shape for i in range(len(m)) if m[i]['split'] == 'train']
     return None, *(pooling_size(min([s[k] for s in shapes], default=most), most) for k in (3, 4))
 
 def _positive(a, *names):
@@ -136,7 +136,7 @@ def _positive(a, *names):
 def _check(a):
     if a.epochs is None and a.minutes is None: a.minutes = 10.
     if a.epochs is not None and a.minutes is not None: raise ConfigError(f'fit: give epochs or minutes, not both (epochs={a.epochs}, minutes={a.minutes})')
-    _positive(a, 'epochs', 'minutes', 'bs', *(['lr'] if a.lr != 'find' else []))
+    _positive(a, 'epochs', 'minutes', 'bs', *(['lr'] if a.lr not in (None, 'find') else []))
     for n in ('epochs', 'bs'):
         if getattr(a, n) is not None and getattr(a, n) != int(getattr(a, n)): raise ConfigError(f'fit: {n} must be a whole number, not {getattr(a, n)!r}')
     if not 0 <= a.ema < 1: raise ConfigError(f'fit: ema must be from 0 (none) up to 1, not {a.ema}')
@@ -161,10 +161,11 @@ def build_learner(
     set_seed(a.seed)
     dls = dataloaders(m, a.patch or default_patch(m), int(a.bs), a.out_depth, a.source_norm, a.target_norm, a.transforms, a.patches_per_epoch,
                       foreground=a.foreground, workers=a.workers, seed=a.seed, device=_device(a))
-    if a.minutes and not a.patches_per_epoch: dls.train.plan.n = dls.train.n = 2000*int(a.bs) # the clock ends an epoch
+    if a.minutes and not a.patches_per_epoch: dls.train.plan.n = dls.train.n = (2000 if a.foreground else 10_000)*int(a.bs) # the clock ends an epoch
     spec = dls.spec
     config = net_config(a.model['name'], len(spec.source_channels), spec.target_channels, spec.in_depth, spec.out_depth, **{k: v for k, v in a.model.items() if k != 'name'})
     net = build_net(config)
+    a.lr = a.lr or net.backbone.lr
     a.precision = pick_precision(a.precision, dls.device)
     learn = StainLearner(dls, net, a.loss_func, partial(adamw, fused=dls.device.type in ('cpu', 'cuda')), 1e-3 if a.lr == 'find' else a.lr, splitter=partial(decay_groups, wd=a.wd),
                          cbs=[TrainEvalCallback(), LeanRecorder(), Precision(a.precision)], metrics=pearson_metrics(spec.target_channels), default_cbs=False)
@@ -222,10 +223,12 @@ def _write_run(learn, a):
 
 # %% ../nbs/41_train.ipynb #c027
 @patch
-def save_stainer(self:StainLearner):
+def save_stainer(self:StainLearner,
+    best:dict, # epoch, monitor and value, as `Checkpoint` keeps them
+):
     "Save the network as it is now as the run's stainer"
     config, spec = self.stainer_config
-    info = dict(run='/'.join(self.run.parts[-3:]), epoch=getattr(self, 'epoch', None)) | {k: v for k, v in zip(self.recorder.metric_names[1:], self.recorder.log[1:])}
+    info = dict(run='/'.join(self.run.absolute().parts[-3:]), epoch=best['epoch']) | {f"valid {best['monitor']}": best['value']}
     Stainer(config, spec.to_dict(), net=self.model, info=info).save(self.run/'stainer', overwrite=True)
 
 @patch(as_prop=True)
@@ -242,7 +245,7 @@ def history(self:StainLearner)->pd.DataFrame: # a row for each epoch
 def _callbacks(learn, a):
     spec, run = learn.dls.spec, learn.run
     return [EpochSeed(a.seed), StopOnNaN(), Schedule(partial(one_cycle, lr=a.lr)), *([EMA(a.ema)] if a.ema else []), *([TimeBudget(60*a.minutes)] if a.minutes else []),
-            Checkpoint(run/'checkpoints', a.monitor, on_best=lambda l: l.save_stainer()), History(run/'history.csv'), TensorBoard(run/'tensorboard'),
+            Checkpoint(run/'checkpoints', a.monitor, on_best=lambda l: l.save_stainer(l.checkpoint.best)), History(run/'history.csv'), TensorBoard(run/'tensorboard'),
             Previews(run/'previews', spec.source_channels, spec.target_channels, spec.scale), Progress(a.progress), *a.callbacks]
 
 def _say(a, *text):
@@ -257,7 +260,7 @@ def _train(learn, a):
     finally: learn.precision.off()
     tensors, rest = read_state(learn.run/'checkpoints'/'best.safetensors')
     load_weights(learn.model, tensors, averaged=True)
-    if not (learn.run/'stainer'/'model.json').exists(): learn.save_stainer()
+    if not (learn.run/'stainer'/'model.json').exists(): learn.save_stainer(rest['info']['best'])
     return learn
 
 def find_lr(
@@ -280,7 +283,7 @@ def fit(
     model='unet2d', # name of a network ('unet2d', 'unet3d', 'unext2', 'monai:…', with sizes), or dict(name=…, options…)
     epochs:int=None, # train so many epochs with a one-cycle schedule
     minutes:float=None, # or so many minutes, validation included; 10 where neither is given
-    lr=2e-3, # highest learning rate, or 'find'
+    lr=None, # highest learning rate, or 'find'; by default what suits the network, such as 2e-3 for a U-Net
     wd:float=.05, # weight decay of AdamW, on weights only
     bs:int=8, # patches in a batch
     patch=None, # (z, y, x) voxels, (y, x) or one number; by default 128 × 128 or what fits, and up to 5 planes

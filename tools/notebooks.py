@@ -37,9 +37,10 @@ def is_run(cell, flags=()):
     return d.get('eval') != ['false'] and not (set(CONFIG['tst_flags'].split()) - set(flags)) & set(d)
 
 
-def runnable_cells(path, flags=()):
-    "The code cells of notebook `path` that a test runs"
+def code_cells(path, flags=()):
+    "The code cells of notebook `path`: those that a test runs, and those that it does not"
     cells = json.loads(path.read_text(encoding='utf-8'))['cells']
     first = next((''.join(c['source']) for c in cells if c['cell_type'] in ('raw', 'markdown')), '')
-    if re.search(r'^(?:- )?skip_exec:\s*true', first, re.M | re.I): return []
-    return [c for c in cells if c['cell_type'] == 'code' and ''.join(c['source']).strip() and is_run(c, flags)]
+    code = [c for c in cells if c['cell_type'] == 'code' and ''.join(c['source']).strip()]
+    if re.search(r'^(?:- )?skip_exec:\s*true', first, re.M | re.I): return [], code
+    return [c for c in code if is_run(c, flags)], [c for c in code if not is_run(c, flags)]

@@ -7,7 +7,7 @@ import argparse, os, resource, signal, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from notebooks import ROOT, find_notebooks, runnable_cells
+from notebooks import ROOT, code_cells, find_notebooks
 
 TOOLS, BIN = Path(__file__).parent, Path(sys.executable).parent
 CHECKS = {'package': 'the package is what the notebooks export', 'clean': 'the notebooks are clean',
@@ -52,7 +52,8 @@ def jobs(args):
         todo += [(says, [sys.executable, TOOLS/'check.py', what]) for what, says in CHECKS.items()]
     for nb in find_notebooks(args.notebooks):
         name = nb.relative_to(ROOT).as_posix()
-        if not runnable_cells(nb, args.flags): skipped.append(name)
+        run_cells, left_out = code_cells(nb, args.flags)
+        if not run_cells: skipped += [name] if left_out else []  # prose alone is no test
         elif args.plain: todo.append((name, [sys.executable, TOOLS/'run_plain.py', nb, '--flags', ' '.join(args.flags), '--timeout', max(1, args.timeout - 5)]))
         else: todo.append((name, [BIN/'nbdev_test', '--path', nb, '--flags', ' '.join(args.flags)]))
     return todo, skipped
@@ -64,10 +65,11 @@ def main():
     p.add_argument('--plain', action='store_true', help='run in a Jupyter kernel, without nbdev')
     p.add_argument('--flags', type=str.split, default=[], help="flagged cells to run as well, such as 'slow network'")
     p.add_argument('--workers', type=int, default=2, help='notebooks at once (default: 2)')
-    p.add_argument('--timeout', type=int, default=300, help='seconds a notebook may take (default: 300)')
+    p.add_argument('--timeout', type=int, help='seconds a notebook may take (default: 300, or 3600 with --flags)')
     args = p.parse_args()
+    args.timeout = args.timeout or (3600 if args.flags else 300)
     todo, skipped = jobs(args)
-    if not todo and not skipped: sys.exit(f"No notebook is called anything like {' '.join(args.notebooks)}")
+    if not todo and not skipped: sys.exit(f"No notebook with code is called anything like {' '.join(args.notebooks)}")
     failed = []
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

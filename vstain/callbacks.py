@@ -87,13 +87,14 @@ class LeanRecorder(Recorder):
         self._waiting, self.learn.smooth_loss = [], float('nan')
 
     def after_batch(self):
-        if not len(self.yb): return
-        if not self.training:
-            for m in self._valid_mets: m.accumulate(self.learn)
-            return
-        self._waiting.append(self.learn.loss.detach())
-        self.lrs.append(_groups(self.opt)[-1]['lr'])
-        if len(self._waiting) == 64: self.fetch()
+        learn = self.learn
+        if not learn.yb: return
+        if learn.training:
+            self._waiting.append(learn.loss.detach())
+            self.lrs.append(_groups(learn.opt)[-1]['lr'])
+            if len(self._waiting) == 64: self.fetch()
+        else:
+            for m in self._valid_mets: m.accumulate(learn)
 
     def after_cancel_train(self): "An epoch cut short by the clock has a training loss all the same"
 
@@ -178,6 +179,7 @@ class PearsonMetric(Metric):
     @property
     def values(self)->list: # a number for each channel; NaN where the truth or the prediction is constant
         "r of each channel"
+        if isinstance(self.sums, float): return [float('nan')]*len(self.channels)
         n, p, t, pp, tt, pt = self.sums
         var = ((n*pp - p*p).clamp(min=0) * (n*tt - t*t).clamp(min=0)).sqrt()
         return torch.where(var > 1e-12 * n*n, (n*pt - p*t) / var, float('nan')).tolist()
@@ -307,9 +309,12 @@ class StopOnNaN(Callback):
 
     def before_train(self): self._waiting = []
     def after_loss(self):
-        if not self.training: return
-        self._waiting.append((self.iter, self.learn.loss.detach()))
-        if self.learn.loss.device.type == 'cpu' or len(self._waiting) == self.every: self.look()
+        learn = self.learn
+        if not learn.training: return
+        loss = learn.loss.detach()
+        if loss.device.type == 'cpu' and loss.ndim == 0 and math.isfinite(loss.item()): return
+        self._waiting.append((learn.iter, loss))
+        if loss.device.type == 'cpu' or len(self._waiting) == self.every: self.look()
 
     def after_train(self): self.look()
     def after_epoch(self):
@@ -361,8 +366,8 @@ class Schedule(Callback):
         lr_at, # function: position 0 to 1 → learning rate
     ): self.lr_at = lr_at
     def before_batch(self):
-        lr = self.lr_at(self.pct_train)
-        for g in _groups(self.opt): g['lr'] = lr
+        lr = self.lr_at(self.learn.pct_train)
+        for g in _groups(self.learn.opt): g['lr'] = lr
 
 # %% ../nbs/40_callbacks.ipynb #c041
 class TimeBudget(Callback):
@@ -426,7 +431,7 @@ class EMA(Callback):
 
     def _now(self): return {k: v for k, v in self.model.state_dict().items() if v.is_floating_point()}
     def after_batch(self):
-        if not self.training: return
+        if not self.learn.training: return
         n, now = self.learn.train_iter, self._live()
         with torch.no_grad(): torch._foreach_lerp_(list(self.average.values()), now, 1 - min(self.decay, n / (9+n)))
 
@@ -578,7 +583,7 @@ class Checkpoint(Callback):
         row = dict(zip(self.recorder.metric_names, self.recorder.log))
         if self.monitor not in row: raise ConfigError(f"no column {self.monitor!r} to choose the best by; {did_you_mean(self.monitor, row)}")
         if better := self.better(row[self.monitor]):
-            self.best = dict(epoch=self.epoch, value=row[self.monitor])
+            self.best = dict(epoch=self.epoch, monitor=self.monitor, value=row[self.monitor])
             if self.on_best:
                 with validated_weights(self.learn): self.on_best(self.learn)
             save_state(self.learn, self.folder/'best.safetensors', best=self.best)
@@ -663,7 +668,7 @@ class Previews(Callback):
     ): self.folder, self.sources, self.targets, self.scale, self.n, self._cost, self._last = Path(folder), sources, targets, scale, n, 0., -1e9
 
     def after_batch(self):
-        if not self.training and self.iter == 0:
+        if not self.learn.training and self.learn.iter == 0:
             self._shown = tuple(v[:self.n].detach().float().cpu() for v in (self.xb[0], self.yb[0], self.pred))
 
     def after_epoch(self):

@@ -66,6 +66,11 @@ def _length_text(um):
 # %% ../nbs/02_pictures.ipynb #c018
 class Picture(Figure):
     "A figure that shows itself in a notebook, outside of pyplot"
+    def __init__(self,
+        figsize=None, # (width, height), inches
+        **kwargs, # for matplotlib's `Figure`
+    ): super().__init__(figsize=figsize, **kwargs)
+
     def _repr_png_(self):
         out = io.BytesIO(); save_png(self, out, colors=256)
         return out.getvalue()

@@ -108,17 +108,17 @@ class UNet(nn.Module):
 # %% ../nbs/30_backbones.ipynb #c020
 class UNet2d(nn.Module):
     "A 2D U-Net over a window of z planes folded into channels"
-    sizes = dict(small=dict(widths=(16, 32, 64, 128)), medium=dict(widths=(32, 64, 128, 256)), large=dict(widths=(48, 96, 192, 384)))
+    sizes = dict(fast=dict(stem=2, residual=True, decoder_convs=1), small=dict(widths=(16, 32, 64, 128)), medium=dict(widths=(32, 64, 128, 256)), large=dict(widths=(48, 96, 192, 384)))
     feature_depth, lr = 1, 2e-3
     def __init__(self,
         in_channels:int, # source channels, C
         in_depth:int=1, # planes in a window, D
         out_depth:int=1, # planes out; the last features widen with them
         widths:tuple=(32, 64, 128, 256), # features at each level, finest first
-        stem:int=2, # pixels along y and x that become channels before the first level; 1 works at full resolution
+        stem:int=1, # pixels along y and x that become channels before the first level; 1 works at full resolution
         features:int=None, # features at full resolution; by default 16 (or 2 a plane where that is more), with `stem=1` the first width
-        residual:bool=True, # residual blocks on the way down
-        decoder_convs:int=1, # convolutions per level on the way up
+        residual:bool=False, # residual blocks on the way down
+        decoder_convs:int=2, # convolutions per level on the way up
         norm='batch', # norm by MONAI's name: 'batch', ('group', {'num_groups': 8}), ('instance', {'affine': True}) or None
         act=('relu', {'inplace': True}), # activation by MONAI's name
         dropout:float=0., # share of channels dropped while training, in the two coarsest levels

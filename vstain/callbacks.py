@@ -38,15 +38,17 @@ class StainLearner(Learner):
             self._heard[event] = [(cb, getattr(cb, event)) for cb in self.cbs.sorted('order') if hasattr(type(cb), event) or event in vars(cb)]
         return self._heard[event]
 
-    def _call_one(self, event_name):
-        for cb, f in self._listeners(event_name):
+    def __call__(self, event_name):
+        if not isinstance(event_name, str):
+            for e in event_name: self(e)
+            return
+        for cb, f in self._heard.get(event_name) or self._listeners(event_name):
             if cb.run and (event_name not in _in_batch or (cb.run_train if self.training else cb.run_valid)): f()
         if event_name == 'after_fit':
             for cb in self.cbs:
                 if not cb.run: cb.run = True
 
-    def __call__(self, event_name):
-        for e in [event_name] if isinstance(event_name, str) else event_name: self._call_one(e)
+    _call_one = __call__
 
     def _do_fit(self):
         epochs, self.first_epoch = range(self.first_epoch, self.n_epoch), 0

@@ -107,7 +107,7 @@ def _run_job(folder, job, overrides, given):
     kw = dict(progress='lines') | given | dict(callbacks=[*given.get('callbacks', ()), Callback(before_fit=_remember)])
     with open(log, 'a') as out, contextlib.redirect_stdout(out):
         try:
-            if job['run']: fit(resume=job['run'], **{k: v for k, v in kw.items() if k in ('callbacks', 'progress', 'workers')})
+            if job['run']: fit(resume=job['run'], **{k: v for k, v in kw.items() if k in ('callbacks', 'progress', 'workers', 'previews')})
             else: fit(load_experiment(file, overrides, base=folder), **kw)
         except Exception as e:
             row |= dict(status='failed', error=f'{type(e).__name__}: {e}')

@@ -246,7 +246,14 @@ def _callbacks(learn, a):
     spec, run = learn.dls.spec, learn.run
     return [EpochSeed(a.seed), StopOnNaN(), Schedule(partial(one_cycle, lr=a.lr)), *([EMA(a.ema)] if a.ema else []), *([TimeBudget(60*a.minutes)] if a.minutes else []),
             Checkpoint(run/'checkpoints', a.monitor, on_best=lambda l: l.save_stainer(l.checkpoint.best)), History(run/'history.csv'), TensorBoard(run/'tensorboard'),
-            Previews(run/'previews', spec.source_channels, spec.target_channels, spec.scale), Progress(a.progress), *a.callbacks]
+            *([Previews(run/'previews', spec.source_channels, spec.target_channels, spec.scale, a.previews)] if a.previews else []), Progress(a.progress), *a.callbacks]
+
+def _begin(learn, a):
+    "Find what is left to find, and make the run's folder"
+    if a.lr == 'find': a.lr = find_lr(learn)
+    learn.run = new_run(a.out, a.experiment); _write_run(learn, a)
+    _say(a, _summary(learn))
+    return learn
 
 def _say(a, *text):
     if a.progress != 'off': print(*text, flush=True)
@@ -301,20 +308,17 @@ def fit(
     patches_per_epoch:int=None, # by default as many as tile the training images
     workers:int=0, # threads that read ahead; 0 is one
     monitor:str='pearson', # column of the training table by which the best weights are chosen
+    previews:int=3, # validation samples drawn while training; 0 for none
     callbacks=(), # further fastai callbacks
     device=None, # by default the GPU where there is one
     progress:str='auto', # 'auto', 'notebook', 'terminal', 'lines' or 'off'
-    resume=None, # folder of a run to go on with; all but data, tfms, loss, callbacks, workers and progress come from there
+    resume=None, # folder of a run to go on with; all but data, tfms, loss, callbacks, workers, previews and progress come from there
 )->StainLearner: # fastai `Learner` with `.run`, `.stainer`, `.history`; raises `VstainError`s before training where something is wrong
     "Train a network to stain"
     given = dict(locals())
     if resume is not None: return _resume(given)
     a = SimpleNamespace(**(given if not _is_experiment(data) else given | experiment_arguments(data) | _said(given, 'data')))
-    learn = build_learner(a)
-    if a.lr == 'find': a.lr = find_lr(learn)
-    learn.run = new_run(a.out, a.experiment); _write_run(learn, a)
-    _say(a, _summary(learn))
-    return _train(learn, a)
+    return _train(_begin(build_learner(a), a), a)
 
 # %% ../nbs/41_train.ipynb #c030
 def fit_defaults()->dict: # argument → default
@@ -334,7 +338,7 @@ def _summary(learn):
 def _resume(given):
     run, said = Path(given['resume']), _said(given, 'resume')
     if not (run/'config.yaml').is_file(): raise MissingImageError(f"{run}: no run to resume (it has no config.yaml)")
-    free = ('data', 'tfms', 'loss', 'callbacks', 'workers', 'progress')
+    free = ('data', 'tfms', 'loss', 'callbacks', 'workers', 'previews', 'progress')
     if wrong := [k for k in said if k not in free]: raise ConfigError(f"resume goes on exactly as the run began, so {', '.join(wrong)} cannot be changed; with it come only {', '.join(free)}")
     a = SimpleNamespace(**given | experiment_arguments(run/'config.yaml') | said)
     if a.data is None: raise ManifestError(f"{run} was trained on arrays in memory; give the same manifest again: fit(m, resume='{run}')")

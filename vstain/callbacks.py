@@ -378,15 +378,15 @@ class TimeBudget(Callback):
     def __init__(self,
         seconds:float, # for training and validation together
         validations:int=20, # how many at most, evenly spaced
-    ): self.seconds, self.validations, self.used, self.valid_time, self.finished, self._began, self._left = seconds, validations, 0., 0., False, None, None
+    ): self.seconds, self.validations, self.used, self.valid_time, self.finished, self._began, self._left, self._least = seconds, validations, 0., 0., False, None, None, 0.
 
     def _now(self): return self.used + (time.perf_counter() - self._began if self._began else 0)
     def before_fit(self): self._began, self._left = time.perf_counter(), None
     def before_epoch(self):
         if self.finished: raise CancelFitException
     def before_train(self):
-        if self._left is not None: self.valid_time = self._now() - self._left
-        end, step = self.seconds - self.valid_time, max(self.seconds / self.validations, 10*self.valid_time)
+        if self._left is not None: self.valid_time = self._now() - self._left; self._least = min(self._least or 1e9, self.valid_time)
+        end, step = self.seconds - self.valid_time, max(self.seconds / self.validations, 10*self._least)
         self._cut = self._now() + step - self.valid_time
         if end - self._cut < step/2: self._cut = end
         self.learn.pct_train = self.position()

@@ -143,7 +143,7 @@ class Stream:
         divisor:tuple=(1, 1), # (y, x) of which tiles begin at multiples
         batch:int=1, # tiles in a forward pass
         device='cpu', # where planes are held and `forward` computes
-        memory:float=192, # MB of planes to hold in memory; beyond, they go to a scratch file
+        memory:float=96, # MB of planes to hold in memory; beyond, they go to a scratch file
         strips:tuple=(None, None), # rows to read and to write at once; None for whole planes
     ):
         Z, *self.yx = shape
@@ -348,6 +348,16 @@ def read(self:SourceFOV,
     for one, (shift, scale) in zip(x, self.coefficients(t)): one -= shift; one /= scale
     return x.astype(np.float32, copy=False)
 
+@patch
+def intensities(self:SourceFOV,
+    rows:np.ndarray, # (C_out, rows, X) float32, normalised; changed in place
+)->np.ndarray: # the same array
+    "Predicted rows in the target's intensities, `y·scale + shift`"
+    for one, channel in zip(rows, self.stainer.target_channels):
+        shift, scale = self.stainer.norms['target'][channel]
+        one *= np.float32(scale); one += np.float32(shift)
+    return rows
+
 # %% ../nbs/50_infer.ipynb #c055
 def as_dtype(
     y:np.ndarray, # intensities, float
@@ -477,8 +487,7 @@ def write(self:PredictedFOV,
     "Write rows of a plane in the target's intensities"
     if self.image is None: self._open()
     t, z = divmod(i, self.fov.shape[2])
-    rows = as_dtype(self.fov.stainer.denormalise(rows, axis=0), self.dtype)
-    self.image.write(rows[None, :, None], t=t, z=z, y=ys.start).result()
+    for c, one in enumerate(self.fov.intensities(rows)): self.image.write(as_dtype(one, self.dtype)[None, None, None], t=t, c=c, z=z, y=ys.start).result()
 
 @patch
 def _open(self:PredictedFOV):
@@ -526,7 +535,7 @@ class PredictedArray:
     ):
         "Keep rows of a plane"
         t, z = divmod(i, self.fov.shape[2])
-        self.array[t, :, z, ys] = as_dtype(self.fov.stainer.denormalise(rows, axis=0), self.array.dtype)
+        self.array[t, :, z, ys] = as_dtype(self.fov.intensities(rows), self.array.dtype)
     def close(self,
         futures:list, # of the planes
     ):
@@ -618,7 +627,7 @@ def predict(
     version:str='0.4', # OME-Zarr version, '0.4' or '0.5'
     overwrite:bool=False, # replace an output that is there
     resume:bool=False, # go on with an output that an interrupted run has left
-    memory:float=192, # MB of planes held in memory; larger windows of planes lie in a scratch file
+    memory:float=96, # MB of planes held in memory; larger windows of planes lie in a scratch file
     progress:bool|None=None, # show a progress bar; by default in notebooks and terminals
 ): # the path of the output; for an array the prediction with axes as `Stainer` gives them, for an `Image` TCZYX
     "Predict stains in the target's own intensities"

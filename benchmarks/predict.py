@@ -1,0 +1,123 @@
+"""Prediction: the whole pipeline against its forward passes, the cost of overlapping tiles, memory by image size; MONAI's sliding_window_inference beside them.
+
+    python benchmarks/predict.py [--model unet2d] [--side 2048] [--sides 512 1024 2048 4096] [--repeat 3] [--only pipeline tiling memory]
+
+Prints medians of ratios within one run. Goals: pipeline at most 1.10 times its forward passes, tiles at most 1.3 times tiles without overlap, 1.2 times the memory for four times the image."""
+import argparse, resource, shutil, statistics, subprocess, sys, tempfile, time, warnings
+from pathlib import Path
+
+import numpy as np, torch
+from monai.inferers import sliding_window_inference
+
+from vstain.infer import predict
+from vstain.model import Stainer, net_config
+from vstain.normalize import preprocess
+from vstain.store import create_image, create_plate, list_fovs
+
+DEPTH = 5
+
+
+def make_stainer(model, out_depth=1):
+    "A stainer with random weights: one channel in, two out"
+    torch.manual_seed(0)
+    spec = dict(source_channels=['Phase3D'], target_channels=['Nuclei', 'Membrane'], patch=[DEPTH, 256, 256], in_depth=DEPTH, out_depth=out_depth, projection=False, scale=None,
+                source_norm=dict(method='zscore', level='fov'), target_norm=dict(method='zscore', level='dataset'),
+                norms=dict(source=dict(Phase3D=[0., 1.]), target=dict(Nuclei=[500., 100.], Membrane=[500., 100.])))
+    return Stainer(net_config(model, 1, ['Nuclei', 'Membrane'], DEPTH, out_depth), spec)
+
+
+def make_plate(path, side, planes, fovs=1, timepoints=1):
+    "Planes of smooth structure with camera noise, written one by one"
+    rng = np.random.default_rng(0)
+    smooth = np.kron(rng.gamma(2, 200, (side//16 + 1, side//16 + 1)), np.ones((16, 16)))[:side, :side]
+    plate = create_plate(path, [f'A/1/{i}' for i in range(fovs)])
+    for uri in list_fovs(plate).values():
+        with create_image(uri, (timepoints, 1, planes, side, side), ['Phase3D'], 'uint16', (.5, .2, .2)) as w:
+            for t in range(timepoints):
+                for z in range(planes): w.write((smooth + rng.normal(100, 5, smooth.shape)).clip(0).astype('uint16')[None, None, None], t=t, z=z).result()
+    with warnings.catch_warnings(): warnings.simplefilter('ignore'); preprocess(plate)
+    return plate
+
+
+class Timed:
+    "A stainer's forward pass that adds up its own seconds"
+    def __init__(self, stainer):
+        self.seconds, self.calls, net = 0., 0, stainer.net.forward
+        def forward(x):
+            start = time.perf_counter(); y = net(x); self.seconds += time.perf_counter() - start; self.calls += 1
+            return y
+        stainer.net.forward = forward
+
+
+def pipeline(args, tmp):
+    "Wall time of predict on a plate over the sum of its forward passes"
+    for name, out_depth, (side, planes, fovs) in (('middle plane', 1, (1024, 12, 3)), ('whole window', DEPTH, (1024, 12, 3)), ('middle plane', 1, (2048, 6, 2)), ('whole window', DEPTH, (2048, 8, 2))):
+        plate, ratios = make_plate(tmp/'pipe.zarr', side, planes, fovs), []
+        for r in range(args.repeat):
+            stainer = make_stainer(args.model, out_depth); timed = Timed(stainer)
+            start = time.perf_counter(); predict(stainer, plate, tmp/f'pred{r}.zarr', progress=False); wall = time.perf_counter() - start
+            ratios.append(wall/timed.seconds); shutil.rmtree(tmp/f'pred{r}.zarr')
+        shutil.rmtree(plate)
+        print(f'{name}, {fovs} fields of {planes}×{side}²: {wall:.1f} s, pipeline ÷ forward passes {statistics.median(ratios):.3f} ({min(ratios):.3f} … {max(ratios):.3f}), {timed.calls} passes', flush=True)
+
+
+def tiling(args):
+    "Tiles with overlap over tiles without, for one plane; MONAI's likewise"
+    stainer, x = make_stainer(args.model), np.random.default_rng(0).normal(size=(DEPTH, args.side, args.side)).astype('float32')
+    batch, ratios = torch.from_numpy(x)[None, None], {}
+    net = lambda x: stainer.forward(x)
+    def ours(halo): return lambda: stream_one(stainer, x, halo)
+    def monai(overlap): return lambda: sliding_window_inference(batch, (DEPTH, 512, 512), 1, lambda b: net(b).expand(-1, -1, DEPTH, -1, -1), overlap=(0, overlap, overlap), mode='gaussian')
+    runs = {'ours': ours(32), 'MONAI 25 %': monai(.25), 'MONAI 50 %': monai(.5)}
+    for _ in range(args.repeat):
+        base = clock(ours(0))
+        for name, f in runs.items(): ratios.setdefault(name, []).append(clock(f)/base)
+    print(f'tiling of {args.side}², over zero overlap: ' + ', '.join(f'{n} {statistics.median(r):.2f}' for n, r in ratios.items()), flush=True)
+
+
+def stream_one(stainer, x, halo):
+    "One output plane of a stack of one window, tile by tile"
+    from concurrent.futures import ThreadPoolExecutor
+    from vstain.infer import Stream
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        s = Stream(stainer.forward, [(list(range(DEPTH)), [0])], x.shape, (1, 2), divisor=stainer.divisor[1:], halo=halo).start(lambda i, ys: x[None, i, ys], reader)
+        for f in s.run(lambda *a: None, writer): f.result()
+
+
+def clock(f):
+    start = time.perf_counter(); f()
+    return time.perf_counter() - start
+
+
+def memory(args, tmp):
+    "Peak memory of predicting planes of one size and of four times that size, each in a process of its own"
+    for name, out_depth in (('middle plane', 1), ('whole window', DEPTH)):
+        peaks = {}
+        for side in args.sides:
+            plate = make_plate(tmp/f'mem{side}.zarr', side, DEPTH + 1)
+            code = f"import sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}\nfrom predict import *\nmeasure_peak({args.model!r}, {out_depth}, {str(plate)!r}, {str(tmp/'mem_out.zarr')!r})"
+            peaks[side] = float(subprocess.run([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
+            shutil.rmtree(plate); shutil.rmtree(tmp/'mem_out.zarr')
+        sides = list(peaks)
+        print(f'{name}: peak memory ' + ', '.join(f'{s}² {p:.0f} MB' for s, p in peaks.items()) + '; four times the image: ' + ', '.join(f'{peaks[b]/peaks[a]:.2f}' for a, b in zip(sides, sides[1:])), flush=True)
+
+
+def measure_peak(model, out_depth, plate, out):
+    torch.set_num_threads(2)
+    predict(make_stainer(model, out_depth), plate, out, progress=False)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(1024 if sys.platform != 'darwin' else 1024**2))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--model', default='unet2d'); p.add_argument('--side', type=int, default=2048)
+    p.add_argument('--sides', type=int, nargs='*', default=[512, 1024, 2048, 4096]); p.add_argument('--repeat', type=int, default=3); p.add_argument('--only', nargs='*', default=['pipeline', 'tiling', 'memory'])
+    args, tmp = p.parse_args(), Path(tempfile.mkdtemp())
+    try:
+        if 'pipeline' in args.only: pipeline(args, tmp)
+        if 'tiling' in args.only: tiling(args)
+        if 'memory' in args.only: memory(args, tmp)
+    finally: shutil.rmtree(tmp, ignore_errors=True)
+
+
+if __name__ == '__main__': main()

@@ -512,7 +512,9 @@ def save_state(
         groups=[{k: v for k, v in g.items() if k != 'params'} for g in _groups(learn.opt)],
         opt={i: _split(f'opt.{i}', _torch_opt(learn.opt).state[p], tensors) for i, p in enumerate(params)},
         callbacks={name: _split(f'callback.{name}', cb.state_dict(), tensors) for name, cb in _with_state(learn).items()})
-    with atomic_path(path) as tmp: save_file(_unshared(tensors), tmp, metadata={'vstain': json.dumps(rest)})
+    with atomic_path(path) as tmp:
+        tmp.touch(); mode = tmp.stat().st_mode # safetensors makes files that only their owner can read
+        save_file(_unshared(tensors), tmp, metadata={'vstain': json.dumps(rest)}); tmp.chmod(mode)
 
 def _unshared(tensors):
     "Tensors that share memory (tied weights) as copies"
@@ -667,23 +669,30 @@ class Previews(Callback):
         targets=(), # names of the target channels
         scale=None, # µm per voxel, (z, y, x)
         n:int=3, # samples, from the first validation batch
-    ): self.folder, self.sources, self.targets, self.scale, self.n, self._cost, self._last = Path(folder), sources, targets, scale, n, 0., -1e9
+    ): self.folder, self.sources, self.targets, self.scale, self.n, self._cost, self._last, self._due = Path(folder), sources, targets, scale, n, 0., -1e9, False
 
     def after_batch(self):
         if not self.learn.training and self.learn.iter == 0:
             self._shown = tuple(v[:self.n].detach().float().cpu() for v in (self.xb[0], self.yb[0], self.pred))
 
     def after_epoch(self):
-        began = time.perf_counter()
-        if began - self._last < 20*self._cost and self.epoch < self.n_epoch-1: return
-        self._last_epoch = self.epoch
-        save_figure(self.draw(), self.folder/f'epoch_{self.epoch:04}.png')
-        self._last = time.perf_counter(); self._cost = self._last - began
+        self._due = time.perf_counter() - self._last < 20*self._cost
+        if not self._due: self.save()
+
+    def after_fit(self):
+        if self._due: self.save()
 
 # %% ../nbs/40_callbacks.ipynb #c070
 def _middle(v):
     "(C, Y, X) from (C, Z, Y, X): the central plane"
     return v[:, v.shape[1]//2] if v.ndim == 4 else v
+
+@patch
+def save(self:Previews):
+    "Draw the epoch's picture into the folder"
+    began, self._due = time.perf_counter(), False
+    save_figure(self.draw(), self.folder/f'epoch_{self.epoch:04}.png')
+    self._last = time.perf_counter(); self._cost = self._last - began
 
 @patch
 def draw(self:Previews):

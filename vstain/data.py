@@ -646,7 +646,7 @@ def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm):
     _check_depth(patch[0], fovs, projection); _check_patch(patch, [fovs[j] for j in train])
     norms = {r: Normalization.from_dict(n) for r, n in (('source', source_norm), ('target', target_norm))}
     names = {r: fovs[0].channels[r] for r in norms}
-    if ensure_statistics(m, norms): warnings.warn("the images carry no intensity statistics: measured now, and lost afterwards; `preprocess` stores them")
+    if ensure_statistics(m, norms): warnings.warn('the images carry no intensity statistics: measured now and kept in the manifest; preprocess(data) stores them')
     coefs = {r: [_coefficients(m, f, r, names[r], n) for f in fovs] for r, n in norms.items()}
     spec = DataSpec(names['source'], names['target'], patch, patch[0], _out_depth(out_depth, patch[0], projection), projection, _common_scale(fovs), *norms.values())
     spec.norms = {r: _dataset_norms(m, [fovs[j] for j in train], r, names[r], n, [coefs[r][j] for j in train]) for r, n in norms.items()}

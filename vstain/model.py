@@ -360,8 +360,10 @@ def save(self:Stainer,
 
 @patch
 def _save_weights(self:Stainer, path, d):
+    path.touch(); mode = path.stat().st_mode # safetensors makes files that nobody else may read
     weights = {k: v.detach().cpu().contiguous() for k, v in self.net.state_dict().items()}
     save_file(weights, str(path), metadata=dict(format='pt', vstain=d['vstain'], net=json.dumps(d['net'], sort_keys=True)))
+    path.chmod(mode)
 
 # %% ../nbs/33_model.ipynb #c060
 def _load_weights(net, path, config):

@@ -1,6 +1,6 @@
 """Prediction: the whole pipeline against its forward passes, the cost of overlapping tiles, memory by image size; MONAI's sliding_window_inference beside them.
 
-    python benchmarks/predict.py [--model unet2d] [--side 2048] [--sides 512 1024 2048 4096] [--repeat 3] [--only pipeline tiling memory]
+    python benchmarks/predict.py [--model unet2d] [--side 2048] [--sides 512 1024 2048 4096] [--repeat 3] [--only forward pipeline tiling memory]
 
 Prints medians of ratios within one run. Goals: pipeline at most 1.10 times its forward passes, tiles at most 1.3 times tiles without overlap, 1.2 times the memory for four times the image."""
 import argparse, resource, shutil, statistics, subprocess, sys, tempfile, time, warnings
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np, torch
 from monai.inferers import sliding_window_inference
 
-from vstain.infer import predict
-from vstain.model import Stainer, net_config
+from vstain.infer import faster, predict
+from vstain.model import Stainer, build_net, net_config
 from vstain.normalize import preprocess
 from vstain.store import create_image, create_plate, list_fovs
 
@@ -40,13 +40,15 @@ def make_plate(path, side, planes, fovs=1, timepoints=1):
 
 
 class Timed:
-    "A stainer's forward pass that adds up its own seconds"
-    def __init__(self, stainer):
-        self.seconds, self.calls, net = 0., 0, stainer.net.forward
-        def forward(x):
-            start = time.perf_counter(); y = net(x); self.seconds += time.perf_counter() - start; self.calls += 1
+    "Adds up the seconds of forward passes"
+    def __enter__(self):
+        self.seconds, self.calls, self.forward = 0., 0, Stainer.forward
+        def forward(stainer, x):
+            start = time.perf_counter(); y = self.forward(stainer, x); self.seconds += time.perf_counter() - start; self.calls += 1
             return y
-        stainer.net.forward = forward
+        Stainer.forward = forward
+        return self
+    def __exit__(self, *_): Stainer.forward = self.forward
 
 
 def pipeline(args, tmp):
@@ -54,8 +56,8 @@ def pipeline(args, tmp):
     for name, out_depth, (side, planes, fovs) in (('middle plane', 1, (1024, 12, 3)), ('whole window', DEPTH, (1024, 12, 3)), ('middle plane', 1, (2048, 6, 2)), ('whole window', DEPTH, (2048, 8, 2))):
         plate, ratios = make_plate(tmp/'pipe.zarr', side, planes, fovs), []
         for r in range(args.repeat):
-            stainer = make_stainer(args.model, out_depth); timed = Timed(stainer)
-            start = time.perf_counter(); predict(stainer, plate, tmp/f'pred{r}.zarr', progress=False); wall = time.perf_counter() - start
+            stainer = make_stainer(args.model, out_depth)
+            with Timed() as timed: wall = clock(lambda: predict(stainer, plate, tmp/f'pred{r}.zarr', progress=False))
             ratios.append(wall/timed.seconds); shutil.rmtree(tmp/f'pred{r}.zarr')
         shutil.rmtree(plate)
         print(f'{name}, {fovs} fields of {planes}×{side}²: {wall:.1f} s, pipeline ÷ forward passes {statistics.median(ratios):.3f} ({min(ratios):.3f} … {max(ratios):.3f}), {timed.calls} passes', flush=True)
@@ -63,16 +65,33 @@ def pipeline(args, tmp):
 
 def tiling(args):
     "Tiles with overlap over tiles without, for one plane; MONAI's likewise"
-    stainer, x = make_stainer(args.model), np.random.default_rng(0).normal(size=(DEPTH, args.side, args.side)).astype('float32')
-    batch, ratios = torch.from_numpy(x)[None, None], {}
-    net = lambda x: stainer.forward(x)
+    stainer, x = faster(make_stainer(args.model)), np.random.default_rng(0).normal(size=(DEPTH, args.side, args.side)).astype('float32')
+    batch, ratios = torch.from_numpy(x)[None], {}
     def ours(halo): return lambda: stream_one(stainer, x, halo)
-    def monai(overlap): return lambda: sliding_window_inference(batch, (DEPTH, 512, 512), 1, lambda b: net(b).expand(-1, -1, DEPTH, -1, -1), overlap=(0, overlap, overlap), mode='gaussian')
-    runs = {'ours': ours(32), 'MONAI 25 %': monai(.25), 'MONAI 50 %': monai(.5)}
+    @torch.inference_mode()
+    def slide(overlap): return sliding_window_inference(batch, (512, 512), 1, lambda b: stainer.forward(b[:, None])[:, :, 0], overlap=overlap, mode='gaussian')
+    runs = {'ours': ours(32), 'MONAI 25 %': lambda: slide(.25), 'MONAI 50 %': lambda: slide(.5)}
     for _ in range(args.repeat):
         base = clock(ours(0))
         for name, f in runs.items(): ratios.setdefault(name, []).append(clock(f)/base)
     print(f'tiling of {args.side}², over zero overlap: ' + ', '.join(f'{n} {statistics.median(r):.2f}' for n, r in ratios.items()), flush=True)
+
+
+def forward(args, tmp):
+    "One tile through the network as predict runs it, and through onnxruntime, over eager float32"
+    import onnxruntime as ort
+    from vstain.export import export_onnx
+    for model in ('unet2d', 'unet3d', 'unext2'):
+        stainer, x = make_stainer(model), torch.randn(1, 1, DEPTH, 576, 576)
+        eager, fast = build_net(stainer.net_config).eval(), faster(stainer, 'float32')
+        options = ort.SessionOptions(); options.log_severity_level = 3; options.intra_op_num_threads = torch.get_num_threads()
+        session = ort.InferenceSession(str(export_onnx(stainer, tmp/model)), options, providers=['CPUExecutionProvider'])
+        runs, ratios = {'predict': lambda: fast.forward(x), 'onnxruntime': lambda: session.run(None, {'image': x.numpy()})}, {}
+        with torch.inference_mode():
+            for _ in range(args.repeat + 1):
+                base = clock(lambda: eager(x))
+                for name, f in runs.items(): ratios.setdefault(name, []).append(clock(f)/base)
+        print(f'{model}, a tile of 576², over eager float32 ({base:.2f} s): ' + ', '.join(f'{n} {statistics.median(r[1:]):.2f}' for n, r in ratios.items()), flush=True)
 
 
 def stream_one(stainer, x, halo):
@@ -111,9 +130,10 @@ def measure_peak(model, out_depth, plate, out):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--model', default='unet2d'); p.add_argument('--side', type=int, default=2048)
-    p.add_argument('--sides', type=int, nargs='*', default=[512, 1024, 2048, 4096]); p.add_argument('--repeat', type=int, default=3); p.add_argument('--only', nargs='*', default=['pipeline', 'tiling', 'memory'])
+    p.add_argument('--sides', type=int, nargs='*', default=[512, 1024, 2048, 4096]); p.add_argument('--repeat', type=int, default=3); p.add_argument('--only', nargs='*', default=['forward', 'pipeline', 'tiling', 'memory'])
     args, tmp = p.parse_args(), Path(tempfile.mkdtemp())
     try:
+        if 'forward' in args.only: forward(args, tmp)
         if 'pipeline' in args.only: pipeline(args, tmp)
         if 'tiling' in args.only: tiling(args)
         if 'memory' in args.only: memory(args, tmp)

@@ -149,6 +149,7 @@ def _as_given(**kwargs):
     "Only what the user set: the defaults are the function's own"
     return {k: tuple(v) if isinstance(v, list) and k == 'patch' else v for k, v in kwargs.items() if v is not None}
 
+# %% ../nbs/90_cli.ipynb #c014
 @command
 def fit(
     data=None, # plate, manifest file, or an experiment file (.yaml); nothing where a run is resumed
@@ -181,7 +182,7 @@ def fit(
         learn = fit(data, **given)
     print(learn.run)
 
-# %% ../nbs/90_cli.ipynb #c014
+# %% ../nbs/90_cli.ipynb #c015
 @command
 def predict(
     run, # run, stainer folder or stainer file
@@ -207,6 +208,7 @@ def _rows(data, split, **roles):
     if not len(m): raise ConfigError(f'{data}: no rows of split {split}; `vstain split` makes a manifest that has them')
     return m
 
+# %% ../nbs/90_cli.ipynb #c016
 @command
 def evaluate(
     prediction, # what `vstain predict` wrote
@@ -234,7 +236,7 @@ def export(
     from vstain.export import export_onnx
     print(export_onnx(run, folder, overwrite=overwrite))
 
-# %% ../nbs/90_cli.ipynb #c016
+# %% ../nbs/90_cli.ipynb #c018
 @command
 def info(
     uri, # plate, image, TIFF, manifest, run, stainer or ONNX folder
@@ -267,7 +269,7 @@ def _info_images(path):
     known = img.attrs.get('normalization') or {}
     print('intensity statistics: ' + (', '.join(known) or 'none; run `vstain preprocess`'))
 
-# %% ../nbs/90_cli.ipynb #c018
+# %% ../nbs/90_cli.ipynb #c020
 @command
 def demo(
     *,
@@ -303,7 +305,7 @@ def _demo_train(m, folder, minutes, seed):
     print('\n' + held_out_table(scores, ridge).to_string())
     print(f"\nwells held out: {', '.join(sorted(m.test.df.well.unique()))}\npicture: {folder/'overview.png'}\nrun:     {learn.run}")
 
-# %% ../nbs/90_cli.ipynb #c019
+# %% ../nbs/90_cli.ipynb #c021
 def held_out_table(
     scores, # what `evaluate` gave for the network
     ridge, # what `ridge_baseline` gave for the same samples

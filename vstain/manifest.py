@@ -115,9 +115,9 @@ def has(self:Manifest,
 
 # %% ../nbs/11_manifest.ipynb #c012
 def _of_split(name):
-    def get(self): return self[(self.df['split'] == name).values]
-    get.__doc__ = f"The manifest of the rows of split {name!r}"
-    return property(get)
+    def _get(self): return self[(self.df['split'] == name).values]
+    _get.__doc__ = f"The manifest of the rows of split {name!r}"
+    return property(_get)
 for _name in SPLITS: setattr(Manifest, _name, _of_split(_name))
 
 @patch
@@ -249,6 +249,7 @@ def _match_files(folder, pattern):
     if not found: raise ManifestError(f"{folder}: no file fits {pattern!r}; there are {', '.join(sorted(q.name for q in folder.iterdir())[:8])} …")
     return found
 
+# %% ../nbs/11_manifest.ipynb #c026
 @patch(cls_method=True)
 def from_folder(cls:Manifest,
     folder, # where the patterns start
@@ -280,7 +281,7 @@ def _check_partners(folder, role, parts, source):
     alone = sorted(set.union(*sets) - set.intersection(*sets))
     if alone: raise ManifestError(f"{folder}: {len(alone)} sample{'s' if len(alone) > 1 else ''} lack{'s' if len(alone) == 1 else ''} a file in one role, as seen at {role}: {', '.join(alone[:5])}")
 
-# %% ../nbs/11_manifest.ipynb #c030
+# %% ../nbs/11_manifest.ipynb #c031
 _BY_NDIM = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
 
 def _array_image(a, axes, channels, scale, uri):
@@ -294,6 +295,7 @@ def _array_image(a, axes, channels, scale, uri):
     if a.dtype == object or a.ndim not in _BY_NDIM: raise FormatError(f'{uri}: an array of 2 to 5 axes is expected, not {a.dtype} of shape {a.shape}')
     return from_array(a, channels, scale, axes or _BY_NDIM[a.ndim], uri)
 
+# %% ../nbs/11_manifest.ipynb #c032
 @patch(cls_method=True)
 def from_arrays(cls:Manifest,
     source, # one array, or a list of arrays, one for each sample; each an array or {channel: array}
@@ -326,7 +328,7 @@ def _many_arrays(what, samples):
     many = list(what) if isinstance(what, (list, tuple)) else [what]
     return dict(zip(samples if samples and len(samples) == len(many) else map(str, range(len(many))), many))
 
-# %% ../nbs/11_manifest.ipynb #c033
+# %% ../nbs/11_manifest.ipynb #c035
 def _sidecar(path): return Path(f'{path}.json')
 
 @patch
@@ -362,7 +364,7 @@ def to_parquet(self:Manifest,
     self.path = Path(path); self.write_statistics(path)
     return self.path
 
-# %% ../nbs/11_manifest.ipynb #c035
+# %% ../nbs/11_manifest.ipynb #c037
 @patch(cls_method=True)
 def from_csv(cls:Manifest,
     path, # CSV file
@@ -395,7 +397,7 @@ def from_parquet(cls:Manifest,
     except (OSError, ValueError) as e: raise FormatError(f'{path}: not a readable Parquet file ({e})') from e
     return cls._from_table(df, path, columns, source, target, side)
 
-# %% ../nbs/11_manifest.ipynb #c036
+# %% ../nbs/11_manifest.ipynb #c038
 @patch(cls_method=True)
 def _from_table(cls:Manifest, df, path, columns, source, target, side):
     missing = [c for c in (columns or {}) if c not in df]
@@ -414,7 +416,7 @@ def _near(base, uri):
     if isinstance(uri, list): return [_near(base, u) for u in uri]
     return str(base/uri) if uri and not Path(uri).is_absolute() and not Path(uri).exists() and (base/uri).exists() else uri
 
-# %% ../nbs/11_manifest.ipynb #c040
+# %% ../nbs/11_manifest.ipynb #c042
 def _fits(source, target, role):
     "Why a target does not lie on its source, or None"
     s, t = source.shape, target.shape
@@ -445,7 +447,7 @@ def check(self:Manifest)->pd.DataFrame: # columns sample, split, role, problem; 
     if len(scales) > 1: rows.append(dict(sample='*', split='*', role='source', problem=f'fields of view differ in scale: {sorted(map(str, scales))[:4]}'))
     return pd.DataFrame(rows, columns=['sample', 'split', 'role', 'problem'])
 
-# %% ../nbs/11_manifest.ipynb #c044
+# %% ../nbs/11_manifest.ipynb #c046
 def as_manifest(
     data, # manifest, path of a CSV or Parquet manifest, path of a plate, image or TIFF, or an array
     source=None, # source channels

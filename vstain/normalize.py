@@ -62,6 +62,7 @@ def add(self:Moments,
     for i in range(0, x.size, 1 << 16): self._merge(*_mean_m2(x[i:i + (1 << 16)]))
     return self
 
+# %% ../nbs/12_normalize.ipynb #c008
 @patch
 def _add_integers(self:Moments, x):
     "Counts hold all there is to know of small integers: mean and spread follow from them"
@@ -87,7 +88,7 @@ def _merge(self:Moments, n, mean, m2):
     delta, total = mean - self.mean, self.n + n
     self.mean += delta*n/total; self.m2 += m2 + delta**2*self.n*n/total; self.n = total
 
-# %% ../nbs/12_normalize.ipynb #c008
+# %% ../nbs/12_normalize.ipynb #c009
 @patch
 def merge(self:Moments,
     other:Moments, # of the same type of voxels
@@ -119,7 +120,7 @@ def summary(self:Moments)->dict|None: # mean, std, median, iqr, p1, p5, p95, p99
     return dict(mean=float(self.mean), std=float(np.sqrt(self.m2/self.n)), median=p50, iqr=p75 - p25, p1=p1, p5=p5, p95=p95, p99=p99,
                 p95_p5=p95 - p5, p99_p1=p99 - p1, min=self.lo, max=self.hi)
 
-# %% ../nbs/12_normalize.ipynb #c009
+# %% ../nbs/12_normalize.ipynb #c010
 def image_statistics(
     array:np.ndarray, # voxels of one channel, any shape; NaN and infinite ones are ignored
 )->dict: # raises `NonFiniteError` where no voxel is finite
@@ -128,7 +129,7 @@ def image_statistics(
     if out is None: raise NonFiniteError(f'no finite voxel among the {array.size} of this array')
     return out
 
-# %% ../nbs/12_normalize.ipynb #c013
+# %% ../nbs/12_normalize.ipynb #c014
 def _planes(img, c, t, zs):
     m = Moments(img.dtype)
     for z in zs: m.add(img.read(t=t, c=c, z=z))
@@ -152,7 +153,7 @@ def _fov_statistics(img, c, workers=None):
     for m in good: whole.merge(m)
     return whole, {str(t): m.summary() for t, m in enumerate(each) if m.n}, dict(constant=flat, not_finite=empty, left_out=sum(m.left_out for m in each))
 
-# %% ../nbs/12_normalize.ipynb #c015
+# %% ../nbs/12_normalize.ipynb #c016
 def _jobs(m, channels):
     "Every image and channel once, with whether it belongs to the training split"
     out, wanted = {}, channels and set([channels] if isinstance(channels, str) else channels)
@@ -172,7 +173,7 @@ def _write(m, img, new, plates):
         known = m.statistics.setdefault(img.uri, {})
         for ch, levels in new.items(): known[ch] = {**known.get(ch, {}), **levels}
 
-# %% ../nbs/12_normalize.ipynb #c016
+# %% ../nbs/12_normalize.ipynb #c017
 def preprocess(
     data, # manifest, plate, image or manifest file
     channels=None, # channels to measure; by default those the manifest uses, or all of a plate's
@@ -192,7 +193,7 @@ def preprocess(
     _store(m, new, {ch: d.summary() for ch, d in dataset.items()}, write)
     return _report(pd.DataFrame(rows))
 
-# %% ../nbs/12_normalize.ipynb #c017
+# %% ../nbs/12_normalize.ipynb #c018
 def _same_bins(m, like):
     "Moments whose histogram has the bins of another, where images of one channel differ in type"
     if m.exact == like.exact and m.offset == like.offset: return m
@@ -222,7 +223,7 @@ def _report(df):
     if len(df) and df.voxels_left_out.sum(): warnings.warn(f"{df.voxels_left_out.sum()} voxels that are NaN or infinite left out of the statistics, in " + ', '.join(dict.fromkeys(df[df.voxels_left_out > 0]['sample'].head(5))))
     return df
 
-# %% ../nbs/12_normalize.ipynb #c025
+# %% ../nbs/12_normalize.ipynb #c026
 def read_statistics(
     m:Manifest, # the manifest
     i, # number or name of the sample
@@ -233,7 +234,7 @@ def read_statistics(
     img = m.open(i, role)
     return {**m.statistics.get(img.uri, {}).get(channel, {}), **((img.attrs.get('normalization') or {}).get(channel) or {})}
 
-# %% ../nbs/12_normalize.ipynb #c028
+# %% ../nbs/12_normalize.ipynb #c029
 METHODS = dict(zscore=('mean', 'std'), median_iqr=('median', 'iqr'), percentile=('p1', 'p99_p1'))
 LEVELS = ('dataset', 'fov', 'timepoint', 'image')
 
@@ -255,7 +256,7 @@ class Normalization:
         "A `Normalization` from what `to_dict` gave"
         return d if isinstance(d, cls) else cls(**d)
 
-# %% ../nbs/12_normalize.ipynb #c029
+# %% ../nbs/12_normalize.ipynb #c030
 @patch
 def coefficients(self:Normalization,
     stats:dict, # statistics with at least the two this method needs
@@ -267,7 +268,7 @@ def coefficients(self:Normalization,
     shift, scale = (float(stats[k]) for k in METHODS[self.method])
     return shift, scale if scale > 1e-6*max(abs(shift), 1e-6) else 1.
 
-# %% ../nbs/12_normalize.ipynb #c032
+# %% ../nbs/12_normalize.ipynb #c033
 @patch
 def of(self:Normalization,
     m:Manifest, # the manifest
@@ -295,7 +296,7 @@ def _measured(m, i, role, channel):
         known['image_statistics'] = stats
     return known['image_statistics']
 
-# %% ../nbs/12_normalize.ipynb #c035
+# %% ../nbs/12_normalize.ipynb #c036
 def ensure_statistics(
     m:Manifest, # the manifest, whose `.statistics` are filled
     norms:dict, # {role: Normalization}

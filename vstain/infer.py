@@ -109,21 +109,23 @@ def window(self:PlaneRing,
 def put(self:PlaneRing,
     i:int, # number of the plane
     ys:slice, # rows
-    values:np.ndarray, # (C, rows, X)
+    xs:slice, # columns
+    values:np.ndarray, # (C, rows, columns)
 ):
-    "Keep rows of a plane"
-    if self.planes.device.type == 'cpu': self[i].numpy()[:, ys] = values
-    else: self[i][:, ys] = torch.from_numpy(values).to(self.planes.device)
+    "Keep a block of a plane"
+    if self.planes.device.type == 'cpu': self[i].numpy()[:, ys, xs] = values
+    else: self[i][:, ys, xs] = torch.from_numpy(values).to(self.planes.device)
 
 @patch
 def take(self:PlaneRing,
     i:int, # number of the plane
     ys:slice, # rows
-)->np.ndarray: # (C, rows, X)
-    "Rows of a plane; they are 0 afterwards"
-    rows = self[i][:, ys].cpu().numpy().copy()
-    self[i].numpy()[:, ys].fill(0) if self.planes.device.type == 'cpu' else self[i][:, ys].zero_()
-    return rows
+    xs:slice, # columns
+)->np.ndarray: # (C, rows, columns)
+    "A block of a plane, which is 0 afterwards"
+    block = self[i][:, ys, xs].cpu().numpy().copy()
+    self[i].numpy()[:, ys, xs].fill(0) if self.planes.device.type == 'cpu' else self[i][:, ys, xs].zero_()
+    return block
 
 @patch
 def forget(self:PlaneRing):
@@ -144,8 +146,8 @@ class Stream:
         divisor:tuple=(1, 1), # (y, x) of which tiles begin at multiples
         batch:int=1, # tiles in a forward pass
         device='cpu', # where planes are held and `forward` computes
-        memory:float=96, # MB of planes to hold in memory; beyond, they go to a scratch file
-        strips:tuple=(None, None), # rows to read and to write at once; None for whole planes
+        memory:float=64, # MB of planes to hold in memory; beyond, they go to a scratch file
+        blocks:tuple=(None, None), # (rows, columns) to read and to write at once; None for whole planes
     ):
         Z, *self.yx = shape
         Zo = 1 + windows[-1][1][-1]
@@ -153,7 +155,7 @@ class Stream:
         self.share, self.projection = Counter(i for _, out in self.windows for i in out), Zo < Z
         self.slots = tuple(max(w[k][-1] - w[k][0] + 2 for w in windows) for k in (0, 1))
         self.forward, self.channels, self.device, self.n_in = forward, channels, torch.device(device), stacks*Z
-        self.batches, self.strips = _batches(self.yx, tile, halo, divisor, batch), [list(_strips(self.yx[0], s)) for s in strips]
+        self.batches, self.blocks = _batches(self.yx, tile, halo, divisor, batch), [_blocks(self.yx, b or self.yx) for b in blocks]
         need = 4*math.prod(self.yx)*sum(c*n for c, n in zip(channels, self.slots))
         self.on_disk, self.asked, self.written = need > memory*1e6 and self.device.type == 'cpu', [], {}
 
@@ -169,14 +171,14 @@ def _batches(yx, tile, halo, divisor, batch):
     for t in tiles: by_shape.setdefault((len(t[2]), len(t[3])), []).append(t)
     return [same[i:i + batch] for same in by_shape.values() for i in range(0, len(same), batch)]
 
-def _strips(n, rows):
-    rows = rows or n
-    return (slice(a, min(a + rows, n)) for a in range(0, n, rows))
+def _blocks(yx, size):
+    rows, cols = ([slice(a, min(a + s, n)) for a in range(0, n, s)] for n, s in zip(yx, size))
+    return [(ys, xs) for ys in rows for xs in cols]
 
 # %% ../nbs/50_infer.ipynb #c027
 @patch
 def start(self:Stream,
-    read, # (number of the plane, rows as slice) → (C, rows, X) float32
+    read, # (number of the plane, rows and columns as slices) → (C, rows, columns) float32
     reader:ThreadPoolExecutor, # one thread that reads
 )->Stream:
     "Begin to read"
@@ -194,10 +196,10 @@ def _ask(self:Stream, first):
 def _fetch(self:Stream, i):
     "Read plane `i` into the ring, and tell whether some of it is unknown"
     unknown = False
-    for ys in self.strips[0]:
-        rows = self.read(i, ys)
-        if not np.isfinite(rows.sum()) and not (known := np.isfinite(rows)).all(): rows, unknown = np.where(known, rows, np.float32(np.nan)), True
-        self.ring.put(i, ys, rows)
+    for ys, xs in self.blocks[0]:
+        block = self.read(i, ys, xs)
+        if not np.isfinite(block.sum()) and not (known := np.isfinite(block)).all(): block, unknown = np.where(known, block, np.float32(np.nan)), True
+        self.ring.put(i, ys, xs, block)
         if self.on_disk: self.ring.forget()
     return unknown
 
@@ -218,19 +220,19 @@ def _mark_unknown(self:Stream, src, out):
     "Where nothing is known of a voxel, in no channel (of no plane, for a projection), nothing is predicted"
     for i in out:
         planes = src if self.projection else [i]
-        for ys in self.strips[1]: self.sums[i][:, ys].masked_fill_(torch.stack([self.ring[p][:, ys].isnan().all(0) for p in planes]).all(0), torch.nan)
+        for ys, xs in self.blocks[1]: self.sums[i][:, ys, xs].masked_fill_(torch.stack([self.ring[p][:, ys, xs].isnan().all(0) for p in planes]).all(0), torch.nan)
 
 # %% ../nbs/50_infer.ipynb #c031
 @patch
 def _emit(self:Stream, write, i):
     "Write plane `i` and clear its place"
-    for ys in self.strips[1]:
-        write(i, ys, self.sums.take(i, ys))
+    for ys, xs in self.blocks[1]:
+        write(i, ys, xs, self.sums.take(i, ys, xs))
         if self.on_disk: self.sums.forget()
 
 @patch
 def run(self:Stream,
-    write, # (number of the plane, rows as slice, (C_out, rows, X) float32), called in the writer's thread
+    write, # (number of the plane, rows and columns as slices, (C_out, rows, columns) float32), called in the writer's thread
     writer:ThreadPoolExecutor, # one thread that writes
     when_read=None, # called when the last plane has been asked for, to start on what comes next
     tick=None, # called after each window
@@ -352,33 +354,34 @@ def _keep_chunks(img, limit=512e6):
 
 # %% ../nbs/50_infer.ipynb #c054
 @patch
-def read_rows(self:SourceFOV)->int|None: # rows; None for whole planes
-    "How many rows are best read at once: about a thousand, and whole chunks"
+def block(self:SourceFOV)->tuple|None: # (rows, columns); None for whole planes
+    "What is best read at once: about a thousand pixels square, and whole chunks"
     chunk = _chunk(self.img)
-    return chunk and chunk[3]*max(1, 1024//chunk[3])
+    return chunk and tuple(c*max(1, 1024//c) for c in chunk[3:])
 
 @patch
 def read(self:SourceFOV,
     i:int, # number of the plane, counted through the timepoints
-    ys:slice, # rows
-)->np.ndarray: # (C, rows, X) float32, normalised
-    "Read and normalise rows of a plane"
+    ys:slice=slice(None), # rows
+    xs:slice=slice(None), # columns
+)->np.ndarray: # (C, rows, columns) float32, normalised
+    "Read and normalise a block of a plane"
     if self._image is None: self._image = _keep_chunks(self.img)
     t, z = divmod(i, self.img.shape[2])
-    x = self._image.read(t=t, c=self.names, z=z, y=ys)[0, :, 0]
+    x = self._image.read(t=t, c=self.names, z=z, y=ys, x=xs)[0, :, 0]
     x = x.astype(np.float64 if x.dtype.itemsize > 2 and x.dtype.kind != 'f' or x.dtype.itemsize > 4 else np.float32)
     for one, (shift, scale) in zip(x, self.coefficients(t)): one -= shift; one /= scale
     return x.astype(np.float32, copy=False)
 
 @patch
 def intensities(self:SourceFOV,
-    rows:np.ndarray, # (C_out, rows, X) float32, normalised; changed in place
+    block:np.ndarray, # (C_out, rows, columns) float32, normalised; changed in place
 )->np.ndarray: # the same array
-    "Predicted rows in the target's intensities, `y·scale + shift`"
-    for one, channel in zip(rows, self.stainer.target_channels):
+    "A predicted block in the target's intensities, `y·scale + shift`"
+    for one, channel in zip(block, self.stainer.target_channels):
         shift, scale = self.stainer.norms['target'][channel]
         one *= np.float32(scale); one += np.float32(shift)
-    return rows
+    return block
 
 # %% ../nbs/50_infer.ipynb #c058
 def as_dtype(
@@ -498,18 +501,22 @@ class PredictedFOV:
         version:str='0.4', # OME-Zarr version
         attrs:dict|None=None, # provenance
     ):
-        self.fov, self.path, self.dtype, self.version, self.attrs, self.image = fov, Path(path), np.dtype(dtype), version, attrs, None
+        self.fov, self.path, self.dtype, self.version, self.attrs = fov, Path(path), np.dtype(dtype), version, attrs
+        self.image, self.context, self.pending = None, None, []
 
 @patch
 def write(self:PredictedFOV,
     i:int, # number of the plane, counted through the timepoints
     ys:slice, # rows
-    rows:np.ndarray, # (C_out, rows, X) float32, normalised
+    xs:slice, # columns
+    block:np.ndarray, # (C_out, rows, columns) float32, normalised
 ):
-    "Write rows of a plane in the target's intensities"
+    "Start to write a block of a plane in the target's intensities; a few are under way at a time"
     if self.image is None: self._open()
     t, z = divmod(i, self.fov.shape[2])
-    for c, one in enumerate(self.fov.intensities(rows)): self.image.write(as_dtype(one, self.dtype)[None, None, None], t=t, c=c, z=z, y=ys.start).result()
+    for c, one in enumerate(self.fov.intensities(block)):
+        self.pending.append(self.image.write(as_dtype(one, self.dtype)[None, None, None], t=t, c=c, z=z, y=ys.start, x=xs.start))
+        if len(self.pending) > 4: self.pending.pop(0).result()
 
 @patch
 def _open(self:PredictedFOV):
@@ -523,14 +530,15 @@ def close(self:PredictedFOV,
     futures:list, # of the planes
 ):
     "Put the image in its place, once all planes are written"
-    for f in futures: f.result()
+    for f in [*futures, *self.pending]: f.result()
     self.context.__exit__(None, None, None)
     self.context = None
 
 @patch
 def abandon(self:PredictedFOV):
     "Remove what was written"
-    if self.image is not None and self.context: self.context.gen.close()
+    for f in self.pending: f.exception()
+    if self.context: self.context.gen.close()
 
 # %% ../nbs/50_infer.ipynb #c076
 @patch
@@ -553,11 +561,12 @@ class PredictedArray:
     def write(self,
         i:int, # number of the plane, counted through the timepoints
         ys:slice, # rows
-        rows:np.ndarray, # (C_out, rows, X) float32, normalised
+        xs:slice, # columns
+        block:np.ndarray, # (C_out, rows, columns) float32, normalised
     ):
-        "Keep rows of a plane"
+        "Keep a block of a plane"
         t, z = divmod(i, self.fov.shape[2])
-        self.array[t, :, z, ys] = as_dtype(self.fov.intensities(rows), self.array.dtype)
+        self.array[t, :, z, ys, xs] = as_dtype(self.fov.intensities(block), self.array.dtype)
     def close(self,
         futures:list, # of the planes
     ):
@@ -568,8 +577,7 @@ class PredictedArray:
 # %% ../nbs/50_infer.ipynb #c080
 def _stream(job, forward, options):
     f = job.fov
-    rows = f.read_rows(), 1024
-    return Stream(forward, f.windows, f.img.shape[2:], (len(f.names), f.shape[1]), f.shape[0], divisor=f.stainer.divisor[1:], device=f.stainer.device, strips=rows, **options)
+    return Stream(forward, f.windows, f.img.shape[2:], (len(f.names), f.shape[1]), f.shape[0], divisor=f.stainer.divisor[1:], device=f.stainer.device, blocks=(f.block(), (1024, 1024)), **options)
 
 def run_jobs(
     jobs:list, # `PredictedFOV`s or `PredictedArray`s
@@ -649,7 +657,7 @@ def predict(
     version:str='0.4', # OME-Zarr version, '0.4' or '0.5'
     overwrite:bool=False, # replace an output that is there
     resume:bool=False, # go on with an output that an interrupted run has left
-    memory:float=96, # MB of planes held in memory; larger windows of planes lie in a scratch file
+    memory:float=64, # MB of planes held in memory; larger windows of planes lie in a scratch file
     progress:bool|None=None, # show a progress bar; by default in notebooks and terminals
 ): # the path of the output; for an array the prediction with axes as `Stainer` gives them, for an `Image` TCZYX
     "Predict stains in the target's own intensities"

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np, pandas as pd
+import numpy as np, pandas as pd, torch
 from fastcore.basics import patch, store_attr
 
 from .core import ConfigError, ManifestError, MissingStatisticsError, NonFiniteError, did_you_mean, n_cpus, progress
@@ -22,19 +22,21 @@ from .store import Image, _update_group, from_array, open_image, plate_root
 # %% ../nbs/12_normalize.ipynb #c005
 _BITS = 20 # sign, 8 of exponent, 11 of mantissa
 
-def _float_bins(x):
-    "Number of the bin of each float32: its leading bits, ordered as the numbers are"
+def _float_bins(x, lowest=None):
+    "Number of the bin of each float32: its leading bits, ordered as the numbers are; counted from that of the lowest number where it is given"
     bits = x.view(np.int32) >> (32 - _BITS)
-    if x.min() < 0: bits ^= (bits >> 31) & ((1 << (_BITS - 1)) - 1)
-    bits += 1 << (_BITS - 1)
+    if lowest is None or lowest < 0: bits ^= (bits >> 31) & ((1 << (_BITS - 1)) - 1)
+    bits += (1 << (_BITS - 1)) if lowest is None else -_first_bin(lowest) + (1 << (_BITS - 1))
     return bits
+
+def _first_bin(x): return int(_float_bins(np.array([x], np.float32))[0])
 
 def _float_edge(b):
     "Lower edges of bins, given by number"
     bits = ((np.asarray(b, np.int64) - (1 << (_BITS - 1))) << (32 - _BITS)).clip(-2**31, 2**31 - 1).astype(np.int32)
     return (bits ^ ((bits >> 31) & 0x7fffffff)).view(np.float32).astype(np.float64)
 
-# %% ../nbs/12_normalize.ipynb #c007
+# %% ../nbs/12_normalize.ipynb #c008
 class Moments:
     "Count, mean, spread and histogram of voxels, grown block by block"
     def __init__(self,
@@ -52,43 +54,50 @@ def add(self:Moments,
 )->Moments:
     "Take in a block"
     x = x.ravel()
-    if x.dtype.kind == 'f':
-        ok = np.isfinite(x)
-        if not ok.all(): self.left_out += int(x.size - ok.sum()); x = x[ok]
-    if not x.size: return self
-    self.lo, self.hi = min(self.lo, float(x.min())), max(self.hi, float(x.max()))
     if self.exact: return self._add_integers(x)
-    self._add_floats(x)
-    for i in range(0, x.size, 1 << 16): self._merge(*_mean_m2(x[i:i + (1 << 16)]))
+    for i in range(0, x.size, _PIECE): self._add_piece(x[i:i + _PIECE])
     return self
 
-# %% ../nbs/12_normalize.ipynb #c008
+# %% ../nbs/12_normalize.ipynb #c009
+_PIECE = 1 << 15 # voxels
+
+def _counts(x):
+    "How often each number from 0 occurs"
+    return torch.bincount(torch.from_numpy(x)).numpy()
+
 @patch
 def _add_integers(self:Moments, x):
     "Counts hold all there is to know of small integers: mean and spread follow from them"
-    counts = np.bincount(x.astype(np.int32) + self.offset if self.offset else x); values = np.arange(len(counts), dtype=float) - self.offset
+    if not x.size: return self
+    x, lo, hi = x.astype(np.uint8, copy=False) if x.dtype == bool else x, int(x.min()), int(x.max())
+    wide = self.offset or hi > np.iinfo(np.int16).max
+    counts = _counts(x.astype(np.int32) + self.offset if wide else np.ascontiguousarray(x.astype(x.dtype.newbyteorder('='), copy=False)).view(np.uint8 if x.itemsize == 1 else np.int16))
+    values = np.arange(len(counts), dtype=float) - self.offset
     self.counts[:len(counts)] += counts
-    mean = np.dot(counts, values)/x.size
+    self.lo, self.hi, mean = min(self.lo, lo), max(self.hi, hi), np.dot(counts, values)/x.size
     self._merge(x.size, mean, float(np.dot(counts, (values - mean)**2)))
     return self
 
 @patch
-def _add_floats(self:Moments, x):
-    bins = _float_bins(np.ascontiguousarray(x, dtype=np.float32))
-    first = int(bins.min()); counts = np.bincount(bins - first)
+def _add_piece(self:Moments, x):
+    "Moments and counts of numbers that have no bins of their own"
+    lo, hi = float(x.min()), float(x.max())
+    if not np.isfinite(lo + hi) and not (ok := np.isfinite(x)).all():
+        self.left_out += int(x.size - ok.sum())
+        return self._add_piece(x[ok]) if ok.any() else None
+    if x.dtype != np.float32 or max(-lo, hi) > 1e15: x = x.astype(np.float64)
+    about = x.mean(); off = x - about; shift = float(off.sum())/x.size
+    self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
+    self._merge(x.size, float(about) + shift, float(np.dot(off, off)) - shift**2*x.size)
+    first, counts = _first_bin(lo), _counts(_float_bins(np.ascontiguousarray(x, dtype=np.float32), lo))
     self.counts[first:first + len(counts)] += counts
-
-def _mean_m2(x):
-    "Count, mean and sum of squared deviations of a piece that stays in the processor's cache"
-    x = x.astype(np.float64); mean = x.mean(); x -= mean
-    return x.size, mean, float(np.square(x, out=x).sum())
 
 @patch
 def _merge(self:Moments, n, mean, m2):
     delta, total = mean - self.mean, self.n + n
     self.mean += delta*n/total; self.m2 += m2 + delta**2*self.n*n/total; self.n = total
 
-# %% ../nbs/12_normalize.ipynb #c009
+# %% ../nbs/12_normalize.ipynb #c010
 @patch
 def merge(self:Moments,
     other:Moments, # of the same type of voxels
@@ -120,7 +129,7 @@ def summary(self:Moments)->dict|None: # mean, std, median, iqr, p1, p5, p95, p99
     return dict(mean=float(self.mean), std=float(np.sqrt(self.m2/self.n)), median=p50, iqr=p75 - p25, p1=p1, p5=p5, p95=p95, p99=p99,
                 p95_p5=p95 - p5, p99_p1=p99 - p1, min=self.lo, max=self.hi)
 
-# %% ../nbs/12_normalize.ipynb #c010
+# %% ../nbs/12_normalize.ipynb #c011
 def image_statistics(
     array:np.ndarray, # voxels of one channel, any shape; NaN and infinite ones are ignored
 )->dict: # raises `NonFiniteError` where no voxel is finite
@@ -129,7 +138,7 @@ def image_statistics(
     if out is None: raise NonFiniteError(f'no finite voxel among the {array.size} of this array')
     return out
 
-# %% ../nbs/12_normalize.ipynb #c014
+# %% ../nbs/12_normalize.ipynb #c015
 def _planes(img, c, t, zs):
     m = Moments(img.dtype)
     for z in zs: m.add(img.read(t=t, c=c, z=z))
@@ -153,7 +162,7 @@ def _fov_statistics(img, c, workers=None):
     for m in good: whole.merge(m)
     return whole, {str(t): m.summary() for t, m in enumerate(each) if m.n}, dict(constant=flat, not_finite=empty, left_out=sum(m.left_out for m in each))
 
-# %% ../nbs/12_normalize.ipynb #c016
+# %% ../nbs/12_normalize.ipynb #c017
 def _jobs(m, channels):
     "Every image and channel once, with whether it belongs to the training split"
     out, wanted = {}, channels and set([channels] if isinstance(channels, str) else channels)
@@ -173,7 +182,7 @@ def _write(m, img, new, plates):
         known = m.statistics.setdefault(img.uri, {})
         for ch, levels in new.items(): known[ch] = {**known.get(ch, {}), **levels}
 
-# %% ../nbs/12_normalize.ipynb #c017
+# %% ../nbs/12_normalize.ipynb #c018
 def preprocess(
     data, # manifest, plate, image or manifest file
     channels=None, # channels to measure; by default those the manifest uses, or all of a plate's
@@ -193,7 +202,7 @@ def preprocess(
     _store(m, new, {ch: d.summary() for ch, d in dataset.items()}, write)
     return _report(pd.DataFrame(rows))
 
-# %% ../nbs/12_normalize.ipynb #c018
+# %% ../nbs/12_normalize.ipynb #c019
 def _same_bins(m, like):
     "Moments whose histogram has the bins of another, where images of one channel differ in type"
     if m.exact == like.exact and m.offset == like.offset: return m
@@ -223,7 +232,7 @@ def _report(df):
     if len(df) and df.voxels_left_out.sum(): warnings.warn(f"{df.voxels_left_out.sum()} voxels that are NaN or infinite left out of the statistics, in " + ', '.join(dict.fromkeys(df[df.voxels_left_out > 0]['sample'].head(5))))
     return df
 
-# %% ../nbs/12_normalize.ipynb #c026
+# %% ../nbs/12_normalize.ipynb #c027
 def read_statistics(
     m:Manifest, # the manifest
     i, # number or name of the sample
@@ -234,7 +243,7 @@ def read_statistics(
     img = m.open(i, role)
     return {**m.statistics.get(img.uri, {}).get(channel, {}), **((img.attrs.get('normalization') or {}).get(channel) or {})}
 
-# %% ../nbs/12_normalize.ipynb #c029
+# %% ../nbs/12_normalize.ipynb #c030
 METHODS = dict(zscore=('mean', 'std'), median_iqr=('median', 'iqr'), percentile=('p1', 'p99_p1'))
 LEVELS = ('dataset', 'fov', 'timepoint', 'image')
 
@@ -256,7 +265,7 @@ class Normalization:
         "A `Normalization` from what `to_dict` gave"
         return d if isinstance(d, cls) else cls(**d)
 
-# %% ../nbs/12_normalize.ipynb #c030
+# %% ../nbs/12_normalize.ipynb #c031
 @patch
 def coefficients(self:Normalization,
     stats:dict, # statistics with at least the two this method needs
@@ -268,7 +277,7 @@ def coefficients(self:Normalization,
     shift, scale = (float(stats[k]) for k in METHODS[self.method])
     return shift, scale if scale > 1e-6*max(abs(shift), 1e-6) else 1.
 
-# %% ../nbs/12_normalize.ipynb #c033
+# %% ../nbs/12_normalize.ipynb #c034
 @patch
 def of(self:Normalization,
     m:Manifest, # the manifest
@@ -296,7 +305,7 @@ def _measured(m, i, role, channel):
         known['image_statistics'] = stats
     return known['image_statistics']
 
-# %% ../nbs/12_normalize.ipynb #c036
+# %% ../nbs/12_normalize.ipynb #c037
 def ensure_statistics(
     m:Manifest, # the manifest, whose `.statistics` are filled
     norms:dict, # {role: Normalization}

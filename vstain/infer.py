@@ -525,6 +525,7 @@ def _open(self:PredictedFOV):
     self.context = create_image(self.path, self.fov.shape, names, self.dtype, img.scale, self.version, attrs=attrs, time_step=img.time_step)
     self.image = self.context.__enter__()
 
+# %% ../nbs/50_infer.ipynb #c075
 @patch
 def close(self:PredictedFOV,
     futures:list, # of the planes
@@ -540,7 +541,7 @@ def abandon(self:PredictedFOV):
     for f in self.pending: f.exception()
     if self.context: self.context.gen.close()
 
-# %% ../nbs/50_infer.ipynb #c076
+# %% ../nbs/50_infer.ipynb #c077
 @patch
 def done(self:PredictedFOV)->bool: # raises `OutputExistsError` where something else is there
     "Is this prediction there, whole, and made by this stainer from these voxels?"
@@ -551,7 +552,7 @@ def done(self:PredictedFOV)->bool: # raises `OutputExistsError` where something 
     if what: raise OutputExistsError(f"{self.path} was made by, from or in {', '.join(what.values())}; resume goes on only with what this very run would write. Choose another out= or say overwrite=True")
     return True
 
-# %% ../nbs/50_infer.ipynb #c078
+# %% ../nbs/50_infer.ipynb #c079
 class PredictedArray:
     "A prediction that stays in memory; `.array` is TCZYX"
     def __init__(self,
@@ -574,7 +575,7 @@ class PredictedArray:
         for f in futures: f.result()
     def abandon(self): "Nothing to remove"
 
-# %% ../nbs/50_infer.ipynb #c080
+# %% ../nbs/50_infer.ipynb #c081
 def _stream(job, forward, options):
     f = job.fov
     return Stream(forward, f.windows, f.img.shape[2:], (len(f.names), f.shape[1]), f.shape[0], divisor=f.stainer.divisor[1:], device=f.stainer.device, blocks=(f.block(), (1024, 1024)), **options)
@@ -603,7 +604,7 @@ def run_jobs(
             raise
     return unknown
 
-# %% ../nbs/50_infer.ipynb #c082
+# %% ../nbs/50_infer.ipynb #c083
 def _warn_before(fovs, stainer):
     new = [f.sample for f in fovs if stainer.source_norm.level in ('fov', 'timepoint') and f.img.group and not all(f.stored(n) for n in f.names)]
     if new: warnings.warn(f"{_some(new)} without {stainer.source_norm.level} statistics: they are measured first, which reads the source twice; preprocess would keep them")
@@ -618,7 +619,7 @@ def _warn_after(fovs, unknown):
 
 def _some(names): return f"{len(names)} field{'s' if len(names) > 1 else ''} of view ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
 
-# %% ../nbs/50_infer.ipynb #c083
+# %% ../nbs/50_infer.ipynb #c084
 def _the_stainer(stainer, device):
     "The stainer, and the folder of its run where it has one"
     run = getattr(stainer, 'run', None) if not isinstance(stainer, (str, Path, Stainer)) else stainer if isinstance(stainer, (str, Path)) else None
@@ -641,7 +642,7 @@ def _is_single(data, m):
     "One image, and no table or plate that happens to have one row"
     return len(m) == 1 and (isinstance(data, (np.ndarray, Image)) or isinstance(data, (str, Path)) and Path(data).suffix not in ('.csv', '.parquet', '.pq') and list(list_fovs(data)) == [''])
 
-# %% ../nbs/50_infer.ipynb #c084
+# %% ../nbs/50_infer.ipynb #c085
 def predict(
     stainer, # a `Stainer`, the folder of a run or of a stainer, or the learner that `fit` gave
     data, # plate, field of view, TIFF, manifest or its file; or an array (YX, ZYX, CZYX, TCZYX) or `Image`
@@ -679,7 +680,7 @@ def predict(
         _run(stainer, [j for j in jobs if not j.done()], fast.forward, progress, options)
     return Path(out)
 
-# %% ../nbs/50_infer.ipynb #c085
+# %% ../nbs/50_infer.ipynb #c086
 def _check_options(stainer, channels, tile, halo, batch, dtype, version):
     if channels and len(channels) != len(stainer.source_channels): raise ConfigError(f"channels: {len(channels)} names ({', '.join(channels)}) for the stainer's {len(stainer.source_channels)} source channels ({', '.join(stainer.source_channels)})")
     if (tile is not None and tile < 1) or halo < 0 or batch < 1: raise ConfigError(f'tile={tile}, halo={halo}, batch={batch}: a tile has at least one pixel (None: whole planes), a halo none, a batch one tile')

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError', 'MissingImageError', 'MissingStatisticsError',
-           'ShapeError', 'FormatError', 'ManifestError', 'ConfigError', 'NonFiniteError', 'OutputExistsError',
-           'MissingExtraError', 'did_you_mean', 'need', 'ArraySpec', 'VoxelTensor', 'SourceTensor', 'TargetTensor',
-           'LabelTensor', 'WeightTensor', 'set_seed', 'rng_for', 'atomic_path', 'atomic_folder', 'write_json',
-           'read_json', 'n_cpus', 'progress']
+           'ShapeError', 'UnreachableError', 'FormatError', 'ManifestError', 'ConfigError', 'NonFiniteError',
+           'OutputExistsError', 'MissingExtraError', 'did_you_mean', 'need', 'ArraySpec', 'VoxelTensor', 'SourceTensor',
+           'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed', 'rng_for', 'atomic_path', 'atomic_folder',
+           'write_json', 'read_json', 'n_cpus', 'progress']
 
 # %% ../nbs/00_core.ipynb #c002
 import contextlib, functools, json, os, random, shutil, sys, tempfile
@@ -55,6 +55,7 @@ class MissingChannelError(VstainError, KeyError): "A channel that the image does
 class MissingImageError(VstainError, FileNotFoundError): "No image, plate, file or array at this path"
 class MissingStatisticsError(VstainError, KeyError): "Intensity statistics that `preprocess` has not stored yet"
 class ShapeError(VstainError, ValueError): "Sizes that do not fit: patch and image, window and stack, source and target"
+class UnreachableError(VstainError, ConnectionError): "A host that does not answer in time, refuses, or denies access"
 class FormatError(VstainError, ValueError): "A file, or a description of its axes, that cannot be understood"
 class ManifestError(VstainError, ValueError): "A manifest that cannot be used: duplicate samples, an empty split, a column that is absent"
 class ConfigError(VstainError, ValueError): "An unknown name or an impossible value of an option"

@@ -54,10 +54,7 @@ def chunk_shape(
     img:Image, # the image
 )->tuple: # (z, y, x) voxels; (1, Y, X) where the file does not say
     "Size of the chunks an image is decoded by"
-    layout = getattr(img.array, 'chunk_layout', None)
-    chunks = layout.read_chunk.shape if layout is not None else getattr(img.array, 'chunks', None)
-    size = dict(zip(img.axes, chunks)) if chunks and len(chunks) == len(img.axes) else dict(Y=img.shape[3], X=img.shape[4])
-    return tuple(min(int(size.get(a, 1) or 1), n) for a, n in zip('ZYX', img.shape[2:]))
+    return tuple(map(min, img.chunks[2:], img.shape[2:])) if img.chunks else (1, *img.shape[3:])
 
 # %% ../nbs/12b_cache.ipynb #c015
 @contextlib.contextmanager

@@ -16,15 +16,15 @@ def class_order(
 )->list: # every class once, wholes before their parts; raises `ConfigError` where a class is part of itself
     "All classes of a hierarchy"
     out, open_ = [], []
-    def visit(c):
+    def _visit(c):
         if c in open_: raise ConfigError(f"classes: {' → '.join([*open_[open_.index(c):], c])}: a class cannot be a part of itself")
         if c in out: return
         open_.append(c)
-        for part in reversed(hierarchy.get(c, ())): visit(part)
+        for part in reversed(hierarchy.get(c, ())): _visit(part)
         open_.pop(); out.append(c)
     for c, parts in hierarchy.items():
         if isinstance(parts, str): raise ConfigError(f"classes: the parts of {c!r} must be a list, such as [{parts!r}]")
-    for c in [*_tops(hierarchy)[::-1], *hierarchy]: visit(c)
+    for c in [*_tops(hierarchy)[::-1], *hierarchy]: _visit(c)
     return out[::-1]
 
 def _tops(hierarchy): return [c for c in hierarchy if not any(c in parts for parts in hierarchy.values())]
@@ -107,10 +107,10 @@ def class_picture(
 )->str: # to print
     "How much of each class is known and how much was inferred, as text"
     depth = {}
-    def visit(c, d):
+    def _visit(c, d):
         depth.setdefault(c, d)
-        for p in hierarchy.get(c, ()): visit(p, d + 1)
-    for c in _tops(hierarchy): visit(c, 0)
+        for p in hierarchy.get(c, ()): _visit(p, d + 1)
+    for c in _tops(hierarchy): _visit(c, 0)
     names = [*depth, *(c for c in full if c not in depth)]
     wide = max(len(c) + 2*depth.get(c, 0) for c in names)
     return '\n'.join(f"{'  '*depth.get(c, 0) + c:{wide}} {_bar(known.get(c), full[c], width)}" for c in names)

@@ -135,14 +135,15 @@ def check(
     *,
     source:list=None, # source channels
     target:list=None, # target channels
-)->int: # 1 where there are problems
+    voxels:bool=False, # read every voxel, too: corrupt chunks, empty and saturated images
+)->int: # 1 where there are errors
     "Open the metadata of every field of view and say what is wrong"
     from vstain.manifest import as_manifest
-    m = as_manifest(data, source, target); problems = m.check()
+    m = as_manifest(data, source, target); problems = m.check(voxels)
     print(m)
     if len(problems): print(problems.to_string(index=False))
     else: print('no problems found')
-    return 1 if len(problems) else 0
+    return 1 if 'error' in set(problems.severity) else 0
 
 # %% ../nbs/90_cli.ipynb #c013
 def _as_given(**kwargs):

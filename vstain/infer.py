@@ -22,7 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .core import ConfigError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, _temp_beside, atomic_folder
 from .core import progress as progress_bar
-from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, name_channels, open_image, plate_root, _update_group, _zarr_attrs
+from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, name_channels, open_image, plate_root, resample, _update_group, _zarr_attrs
 from .manifest import Manifest, as_manifest
 from .normalize import Normalization, _fov_statistics, read_statistics
 from .model import Stainer, load_stainer, to_channels_last
@@ -279,22 +279,24 @@ class SourceFOV:
     "A field of view as a stainer reads it; raises `MissingChannelError`, `ShapeError`"
     @cached_property
     def identity(self)->str:
-        "Digest of the source's voxels"
-        return self.img.identity()
+        "Digest of the voxels that are read"
+        return self.grid.identity()
 
     def __init__(self,
         stainer:Stainer, # the stainer
         m:Manifest, # the manifest
         i:int, # number of the row
         channels:list|None=None, # the stainer's source channels as this data calls them, in order; by default the same names
+        scale:tuple|None=None, # (z, y, x) in µm per voxel of the grid to predict on; by default as stored
     ):
         self.stainer, self.m, self.i, self.img = stainer, m, i, m.open(i, 'source')
         self.sample, wanted = m[i]['sample'], list(channels or stainer.source_channels)
         if not self.img.named and len(self.img.channels) == len(wanted): name_channels(self.img, wanted)
         self.names = [self.img.channels[k] for k in self.img.indices(wanted)]
-        try: self.windows = stack_windows(stainer, self.img.shape[2])
-        except ShapeError as e: raise ShapeError(f'{self.img.uri} has the shape TCZYX {self.img.shape}: {e}') from None
-        self.shape = (self.img.shape[0], len(stainer.target_channels), 1 + self.windows[-1][1][-1], *self.img.shape[3:])
+        self.grid = self.img if scale is None else resample(self.img, scale, outside='edge')
+        try: self.windows = stack_windows(stainer, self.grid.shape[2])
+        except ShapeError as e: raise ShapeError(f'{self.img.uri} has the shape TCZYX {self.grid.shape}: {e}') from None
+        self.shape = (self.grid.shape[0], len(stainer.target_channels), 1 + self.windows[-1][1][-1], *self.grid.shape[3:])
         self.empty, self._stats, self._image = set(), {}, None
 
     def __repr__(self): return f"{self.sample}: {', '.join(self.names)} of {self.img.uri} → TCZYX {self.shape}"
@@ -356,7 +358,7 @@ def _keep_chunks(img, limit=512e6):
 @patch
 def block(self:SourceFOV)->tuple|None: # (rows, columns); None for whole planes
     "What is best read at once: about a thousand pixels square, and whole chunks"
-    chunk = _chunk(self.img)
+    chunk = _chunk(self.grid)
     return chunk and tuple(c*max(1, 1024//c) for c in chunk[3:])
 
 @patch
@@ -366,8 +368,8 @@ def read(self:SourceFOV,
     xs:slice=slice(None), # columns
 )->np.ndarray: # (C, rows, columns) float32, normalised
     "Read and normalise a block of a plane"
-    if self._image is None: self._image = _keep_chunks(self.img)
-    t, z = divmod(i, self.img.shape[2])
+    if self._image is None: self._image = _keep_chunks(self.grid)
+    t, z = divmod(i, self.grid.shape[2])
     x = self._image.read(t=t, c=self.names, z=z, y=ys, x=xs)[0, :, 0]
     x = x.astype(np.float64 if x.dtype.itemsize > 2 and x.dtype.kind != 'f' or x.dtype.itemsize > 4 else np.float32)
     for one, (shift, scale) in zip(x, self.coefficients(t)): one -= shift; one /= scale
@@ -520,9 +522,9 @@ def write(self:PredictedFOV,
 
 @patch
 def _open(self:PredictedFOV):
-    img, names = self.fov.img, [f'{c}_prediction' for c in self.fov.stainer.target_channels]
+    img, names = self.fov.grid, [f'{c}_prediction' for c in self.fov.stainer.target_channels]
     attrs = {'vstain': {**(self.attrs or {}), 'sample': self.fov.sample, 'source': img.uri, 'source_identity': self.fov.identity, 'dtype': str(self.dtype)}}
-    self.context = create_image(self.path, self.fov.shape, names, self.dtype, img.scale, self.version, attrs=attrs, time_step=img.time_step)
+    self.context = create_image(self.path, self.fov.shape, names, self.dtype, img.scale, self.version, attrs=attrs, time_step=img.time_step, translation=img.translation)
     self.image = self.context.__enter__()
 
 # %% ../nbs/50_infer.ipynb #c075
@@ -578,7 +580,7 @@ class PredictedArray:
 # %% ../nbs/50_infer.ipynb #c081
 def _stream(job, forward, options):
     f = job.fov
-    return Stream(forward, f.windows, f.img.shape[2:], (len(f.names), f.shape[1]), f.shape[0], divisor=f.stainer.divisor[1:], device=f.stainer.device, blocks=(f.block(), (1024, 1024)), **options)
+    return Stream(forward, f.windows, f.grid.shape[2:], (len(f.names), f.shape[1]), f.shape[0], divisor=f.stainer.divisor[1:], device=f.stainer.device, blocks=(f.block(), (1024, 1024)), **options)
 
 def run_jobs(
     jobs:list, # `PredictedFOV`s or `PredictedArray`s
@@ -608,8 +610,8 @@ def run_jobs(
 def _warn_before(fovs, stainer):
     new = [f.sample for f in fovs if stainer.source_norm.level in ('fov', 'timepoint') and f.img.group and not all(f.stored(n) for n in f.names)]
     if new: warnings.warn(f"{_some(new)} without {stainer.source_norm.level} statistics: they are measured first, which reads the source twice; preprocess would keep them")
-    odd = {f.sample: f.img.scale for f in fovs if stainer.scale and f.img.scale and any(abs(a/b - 1) > .1 for a, b, n in zip(f.img.scale, stainer.scale, (stainer.in_depth, 2, 2)) if n > 1)}
-    if odd: warnings.warn(f"{_some(list(odd))} with voxels of {' × '.join(f'{v:g}' for v in next(iter(odd.values())))} µm; the stainer was trained on {' × '.join(f'{v:g}' for v in stainer.scale)} µm (z, y, x). Rescale the image, or mistrust the prediction")
+    odd = {f.sample: f.grid.scale for f in fovs if stainer.scale and f.grid.scale and any(abs(a/b - 1) > .1 for a, b, n in zip(f.grid.scale, stainer.scale, (stainer.in_depth, 2, 2)) if n > 1)}
+    if odd: warnings.warn(f"{_some(list(odd))} with voxels of {' × '.join(f'{v:g}' for v in next(iter(odd.values())))} µm; the stainer was trained on {' × '.join(f'{v:g}' for v in stainer.scale)} µm (z, y, x). scale='trained' predicts at that scale")
 
 def _warn_after(fovs, unknown):
     empty = [f.sample for f in fovs if len(f.empty) == len(f.names)]
@@ -649,6 +651,7 @@ def predict(
     out=None, # OME-Zarr to write; by default `prediction.zarr` in the run's folder; an array or `Image` without `out` gives an array
     *,
     channels=None, # the stainer's source channels as this data calls them, in order; by default the same names
+    scale=None, # (z, y, x) in µm per voxel to predict at, or 'trained' for that of the training images; by default as stored, or as trained for a stainer that learnt from resampled images
     tile:int|None=512, # side of a tile in pixels, its halo not counted; None predicts whole planes at once
     halo:int=32, # context around a tile in pixels, blended with its neighbours
     batch:int=1, # tiles in a forward pass
@@ -667,7 +670,7 @@ def predict(
     _check_options(stainer, channels, tile, halo, batch, dtype, version)
     m = _as_source(stainer, data, channels)
     options = dict(tile=tile, halo=halo, batch=batch, memory=memory if not isinstance(given, np.ndarray) else math.inf)
-    fovs = [SourceFOV(stainer, m, i, channels) for i in range(len(m))]
+    fovs = [SourceFOV(stainer, m, i, channels, _scale(stainer, scale)) for i in range(len(m))]
     fast = faster(stainer, precision)
     if out is None and isinstance(data, (np.ndarray, Image)): return _predict_array(stainer, data, fovs, fast.forward, dtype, progress, options)
     out = _place(out, run, fovs)
@@ -686,6 +689,13 @@ def _check_options(stainer, channels, tile, halo, batch, dtype, version):
     if (tile is not None and tile < 1) or halo < 0 or batch < 1: raise ConfigError(f'tile={tile}, halo={halo}, batch={batch}: a tile has at least one pixel (None: whole planes), a halo none, a batch one tile')
     if version not in ('0.4', '0.5'): raise ConfigError(f"OME-Zarr versions are '0.4' and '0.5', not {version!r}")
     if np.dtype(dtype).kind not in 'fiu': raise ConfigError(f"dtype: a float or integer type is expected, not {dtype!r}")
+
+def _scale(stainer, scale):
+    "Scale to predict at, None for that of each image"
+    if scale is None: return stainer.scale if stainer.spec.get('resampled') else None
+    if isinstance(scale, str) and scale != 'trained': raise ConfigError(f"scale: (z, y, x) in µm per voxel or 'trained', not {scale!r}")
+    if isinstance(scale, str) and not stainer.scale: raise ConfigError("scale='trained': the images that this stainer was trained on had no known scale")
+    return stainer.scale if isinstance(scale, str) else scale
 
 def _as_source(stainer, data, channels):
     "A manifest that can be read from, whose statistics are its own"

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter, laplace
 from .core import ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, progress, rng_for
 from .manifest import Manifest, ROLES, as_manifest
 from .metrics import METRICS, Sums, all_sums, get_metrics, intensity_range, measure_sums
-from .store import Image, create_image, finished, from_array, list_fovs, open_image
+from .store import Image, create_image, finished, from_array, list_fovs, open_image, resample
 
 # %% ../nbs/62_evaluate.ipynb #c005
 @dataclass
@@ -80,9 +80,14 @@ def _pair(truth, i, find, suffix):
     sample = row['sample']
     found = _as_image(find(sample), [c + suffix for c in channels], img, sample)
     found.indices([c + suffix for c in channels])
-    _check_shape(sample, found, img)
+    found = _on_truth(found, img); _check_shape(sample, found, img)
     weight = truth.open(i, 'weight') if 'weight' in row and isinstance(row['weight'], (str, list)) else None
     return Pair(sample, row, found, img, channels, weight, suffix)
+
+def _on_truth(found, img):
+    "A prediction of another scale, read on the grid of the truth"
+    differs = found.scale and img.scale and any(abs(a/b - 1) > 1e-3 for a, b, n in zip(found.scale, img.scale, img.shape[2:]) if n > 1)
+    return resample(found, img.scale, img.shape[2:], img.translation) if differs else found
 
 def _check_shape(sample, found, img):
     size = lambda i: (i.shape[0], *i.shape[2:])
@@ -99,7 +104,7 @@ def _as_image(a, names, truth, sample):
     out = from_array(a, None, truth.scale, axes if a.ndim != 2 else 'YX', f'prediction of {sample}')
     return from_array(a, names, truth.scale, out.axes, out.uri) if out.shape[1] == len(names) else out
 
-# %% ../nbs/62_evaluate.ipynb #c016
+# %% ../nbs/62_evaluate.ipynb #c018
 def score(
     prediction, # (Z, Y, X) or (Y, X)
     truth, # the same shape; NaN where unknown
@@ -127,7 +132,7 @@ def _mean(values):
     values = [v for v in values if not math.isnan(v)]
     return sum(values) / len(values) if values else math.nan
 
-# %% ../nbs/62_evaluate.ipynb #c022
+# %% ../nbs/62_evaluate.ipynb #c024
 def evaluate(
     prediction, # path that `predict` has written; or {sample: array or `Image`}; or, for one sample, an array
     truth, # `Manifest`, or what can become one: a manifest file, a plate
@@ -148,7 +153,7 @@ def evaluate(
         with atomic_path(out) as tmp: df.to_csv(tmp, index=False)
     return df
 
-# %% ../nbs/62_evaluate.ipynb #c023
+# %% ../nbs/62_evaluate.ipynb #c025
 def _rows(pair, t, channel, metrics, data_range):
     p, y, mask = pair.read(t, channel)
     r = data_range.get(channel) if isinstance(data_range, dict) else data_range
@@ -171,7 +176,7 @@ def _metadata(row):
     taken = [f'{r}{end}' for r in ROLES for end in ('', '_channels', '_axes')] + ['t', 'channel', 'dims', 'planes', *METRICS]
     return {k: v for k, v in row.items() if k not in taken}
 
-# %% ../nbs/62_evaluate.ipynb #c027
+# %% ../nbs/62_evaluate.ipynb #c029
 def write_prediction(
     images:dict, # sample → `Image`, lazy or not; its channels are `<target>_prediction`
     path, # folder to make
@@ -186,7 +191,7 @@ def write_prediction(
             for t in range(img.shape[0]): w.write(img.read(t).astype(np.float32), t).result()
     return str(path)
 
-# %% ../nbs/62_evaluate.ipynb #c032
+# %% ../nbs/62_evaluate.ipynb #c034
 def summary(
     df, # table that `evaluate` gave; or {name: table}, to set several models side by side
     by='channel', # column or columns to group by, e.g. ['split', 'channel']; `dims` is always added
@@ -212,7 +217,7 @@ def _plus_minus(mean, sd, count, n):
     if not count: return '–'
     return number(mean) + (f' ± {number(sd)}' if math.isfinite(sd) else '') + (f' (n={count:.0f})' if count < n else '')
 
-# %% ../nbs/62_evaluate.ipynb #c037
+# %% ../nbs/62_evaluate.ipynb #c039
 _TRUNCATE = 3.
 
 def plane_features(
@@ -227,7 +232,7 @@ def plane_features(
         out += [blur, s**2 * laplace(blur, mode='nearest'), s * np.hypot(gy, gx), np.sqrt(np.maximum(square - blur**2, 0))]
     return np.stack(out)
 
-# %% ../nbs/62_evaluate.ipynb #c040
+# %% ../nbs/62_evaluate.ipynb #c042
 class Ridge:
     "Ridge regression from multi-scale filters of the source to the target channels"
     def __init__(self,
@@ -241,7 +246,7 @@ class Ridge:
         self.sigmas_px, self.depth, self.alpha, self.n_voxels, self.seed, self.memory = tuple(sigmas_px), depth, alpha, n_voxels, seed, memory
         self.halo = int(_TRUNCATE * max(sigmas_px) + .5) + 2
 
-# %% ../nbs/62_evaluate.ipynb #c041
+# %% ../nbs/62_evaluate.ipynb #c043
 @patch
 def strips(self:Ridge,
     source, # (C, Z, Y, X) float32
@@ -265,7 +270,7 @@ def window(self:Ridge,
     around = range(n) if planes == 1 else np.clip(np.arange(self.depth) - self.depth // 2 + z, 0, n - 1)
     return np.concatenate([features[i] for i in around])
 
-# %% ../nbs/62_evaluate.ipynb #c044
+# %% ../nbs/62_evaluate.ipynb #c046
 class _Moments:
     "Sums over voxels of the products of features and one target"
     def __init__(self, n_features): self.n, self.xx, self.xy = 0, np.zeros((n_features + 1,) * 2), np.zeros((n_features + 1, 2))
@@ -287,7 +292,7 @@ class _Moments:
         w = np.linalg.solve(cov / np.outer(sd, sd) + alpha * np.eye(len(sd)), cross / sd) / sd
         return np.append(w, my - w @ mx)
 
-# %% ../nbs/62_evaluate.ipynb #c045
+# %% ../nbs/62_evaluate.ipynb #c047
 @patch
 def fit(self:Ridge,
     m:Manifest, # rows with source and target
@@ -316,7 +321,7 @@ def _source(self:Ridge, m, i, t):
     sd = np.sqrt(over(x**2))
     return (x / np.where(sd > 0, sd, 1)).astype(np.float32)
 
-# %% ../nbs/62_evaluate.ipynb #c046
+# %% ../nbs/62_evaluate.ipynb #c048
 @patch
 def _add(self:Ridge, f, y, drawn, sample):
     "Take in the drawn voxels of a strip"
@@ -344,7 +349,7 @@ def predict(self:Ridge,
             out[:, z, rows] = np.tensordot(self.weights[:, :-1].astype(np.float32), x, 1) + self.weights[:, -1, None, None]
     return out
 
-# %% ../nbs/62_evaluate.ipynb #c048
+# %% ../nbs/62_evaluate.ipynb #c050
 class _Lazy:
     "An array TCZYX of predictions, of which the last timepoint is kept"
     def __init__(self, ridge, m, i):
@@ -365,7 +370,7 @@ def image(self:Ridge,
     i = m.number(i); row, truth = m[i], m.open(i, 'target')
     return Image(f"ridge regression of {row['sample']}", _Lazy(self, m, i), 'TCZYX', [f'{c}_prediction' for c in self.channels], truth.scale, truth.time_step)
 
-# %% ../nbs/62_evaluate.ipynb #c049
+# %% ../nbs/62_evaluate.ipynb #c051
 def ridge_baseline(
     train, # `Manifest` to fit on, or what can become one
     test, # `Manifest` to predict and score

@@ -60,7 +60,8 @@ class Macenko(Augmentation):
         super().__init__()
         if torch.tensor(stains).shape != (3, 2) or len(strongest) != 2: raise ConfigError(f"Macenko: stains must be three rows of two numbers and strongest two numbers, not {stains} and {strongest}")
         if norms is not None and len(norms) != 3: raise ConfigError(f"Macenko: norms must be of three channels, not {list(norms)}")
-        self.stains, self.strongest, self.white, self.alpha, self.beta, self.norms = stains, strongest, white, alpha, beta, norms
+        self.stains, self.strongest = [[float(v) for v in row] for row in stains], [float(v) for v in strongest]
+        self.white, self.alpha, self.beta, self.norms = white, alpha, beta, norms
 
 # %% ../nbs/20c_stains.ipynb #c011
 @patch(cls_method=True)

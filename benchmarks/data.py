@@ -1,11 +1,11 @@
-"""Patches in a second from an OME-Zarr plate, and the cost of five augmentations, beside MONAI and VisCy.
+"""Patches in a second from an OME-Zarr plate, what workers and streaming cost, and five augmentations, beside MONAI and VisCy.
 
-    python benchmarks/data.py [--mb 256] [--repeat 3] [--seconds 3] [--threads N] [--part both|loaders|five] [--viscy-python PATH]
+    python benchmarks/data.py [--mb 1100] [--repeat 3] [--seconds 3] [--threads N] [--part all|loaders|five|workers|stream|memory] [--viscy-python PATH]
 
 Everything is measured in turn in one run; figures are medians, and what counts are their ratios. VisCy is measured
 where it can be imported, or by the interpreter of another environment. Goals: 1200 patches of 2 x 5 x 256 x 256 a second
 after the first epoch where a bare copy out of a memory map makes 3200; five augmentations in 5 ms a patch where MONAI takes 22.8."""
-import argparse, json, os, shutil, statistics, subprocess, sys, tempfile, time, warnings
+import argparse, contextlib, json, os, shutil, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +35,14 @@ def per_second(batches, seconds):
         if time.perf_counter() - start > seconds: return count/(time.perf_counter() - start)
 
 
-def our_loader(plate, workers):
+def our_loader(plate, workers, filled=True, **kwargs):
     "`vstain.data.dataloaders`, its cache filled"
     from vstain.data import dataloaders
     from vstain.manifest import Manifest
     m = Manifest.from_ome_zarr(plate, source='Phase3D', target='Nuclei').split(valid=.25)
-    train = dataloaders(m, patch=PATCH, bs=BS, workers=workers, patches_per_epoch=320, device='cpu').train
-    for _ in train: pass
+    train = dataloaders(m, patch=PATCH, bs=BS, workers=workers, patches_per_epoch=320, device='cpu', **kwargs).train
+    if filled:
+        for _ in train: pass
     return lambda: train
 
 
@@ -59,14 +60,23 @@ def memmap_limit(mb):
     return batches
 
 
-def monai_loader(plate):
-    "MONAI: decoded and normalised fields in a CacheDataset, four random crops from each item"
-    from monai.data import CacheDataset, DataLoader
-    from monai.transforms import Compose, NormalizeIntensityd, RandSpatialCropSamplesd
-    from vstain.store import list_fovs, open_image
-    data = [dict(zip(('source', 'target'), open_image(u)[0].astype(np.float32)[:, None])) for u in list_fovs(plate).values()]
-    tfm = Compose([NormalizeIntensityd(['source', 'target']), RandSpatialCropSamplesd(['source', 'target'], PATCH, num_samples=4, random_size=False)])
-    dl = DataLoader(CacheDataset(data, tfm, progress=False), batch_size=min(BS//4, len(data)), shuffle=True)
+def _decoded(item):
+    "A field of view, decoded, as MONAI's transforms take it"
+    from vstain.store import open_image
+    return dict(zip(('source', 'target'), open_image(item['uri'])[0].astype(np.float32)[:, None]))
+
+
+def monai_loader(plate, kind):
+    "MONAI: decoded and normalised fields in a CacheDataset or a PersistentDataset, four random crops from each item"
+    import monai.data
+    from monai.transforms import Compose, Lambda, NormalizeIntensityd, RandSpatialCropSamplesd
+    from vstain.store import list_fovs
+    data = [dict(uri=u) for u in list_fovs(plate).values()]
+    tfm = Compose([Lambda(_decoded), NormalizeIntensityd(['source', 'target']), RandSpatialCropSamplesd(['source', 'target'], PATCH, num_samples=4, random_size=False)])
+    ds = monai.data.CacheDataset(data, tfm, progress=False) if kind == 'cache' else monai.data.PersistentDataset(data, tfm, Path(plate).parent/'monai')
+    if kind != 'cache':
+        for i in range(len(ds)): ds[i]
+    dl = monai.data.DataLoader(ds, batch_size=min(BS//4, len(data)), shuffle=True)
     return lambda: dl
 
 
@@ -113,22 +123,105 @@ def monai_five():
     return run, 4
 
 
-def compare_loaders(a):
+@contextlib.contextmanager
+def a_plate(a):
+    "A plate with its statistics, and a cache of its own"
     from vstain.normalize import preprocess
-    tmp = Path(tempfile.mkdtemp(prefix='vstain-bench-')); os.environ['VSTAIN_CACHE'] = str(tmp/'cache'); (tmp/'cache').mkdir()
+    tmp = Path(tempfile.mkdtemp(prefix='vstain-bench-', dir=a.folder)); os.environ['VSTAIN_CACHE'] = str(tmp/'cache'); (tmp/'cache').mkdir()
     try:
-        plate = tmp/'plate.zarr'; make_plate(plate, a.mb); preprocess(plate)
-        loaders = {'memory map, bare copy': memmap_limit(a.mb), 'vstain': our_loader(plate, a.workers), 'MONAI CacheDataset': monai_loader(plate)}
-        rates = {k: [] for k in loaders}
-        try: loaders['VisCy'] = viscy_loader(plate); rates['VisCy'] = []
-        except ImportError:
-            if a.viscy_python: rates['VisCy'] = []
-            else: print('VisCy cannot be imported here: not measured (see --viscy-python)')
-        for _ in range(a.repeat):
-            for k in rates: rates[k].append(per_second(loaders[k], a.seconds) if k in loaders else viscy_elsewhere(a.viscy_python, plate, a.seconds))
-        print(f'patches of 2 x {" x ".join(map(str, PATCH))} a second, {a.mb:.0f} MB')
-        for k, v in rates.items(): print(f'  {k:24} {statistics.median(v):8.0f}   vstain is {statistics.median(o/r for o, r in zip(rates["vstain"], v)):.2f} times that')
+        make_plate(tmp/'plate.zarr', a.mb); preprocess(tmp/'plate.zarr')
+        yield tmp/'plate.zarr'
     finally: shutil.rmtree(tmp)
+
+
+def in_turn(loaders, a, measure=per_second):
+    "Name → rates, measured in turn"
+    rates = {k: [] for k in loaders}
+    for _ in range(a.repeat):
+        for k, f in loaders.items(): rates[k].append(f(a.seconds) if getattr(f, 'elsewhere', False) else measure(f, a.seconds))
+    return rates
+
+
+def ready(make, *args, **kwargs):
+    "A loader, and the seconds until it can give batches from its cache"
+    t = time.perf_counter(); f = make(*args, **kwargs)
+    return f, time.perf_counter() - t
+
+
+def compare_loaders(a):
+    with a_plate(a) as plate:
+        made = {'memory map, bare copy': (memmap_limit(a.mb), None), 'vstain': ready(our_loader, plate, a.workers), 'vstain, preloaded': ready(our_loader, plate, a.workers, preload=True),
+                'MONAI CacheDataset': ready(monai_loader, plate, 'cache'), 'MONAI PersistentDataset': ready(monai_loader, plate, 'persistent')}
+        try: made['VisCy'] = ready(viscy_loader, plate)
+        except ImportError:
+            if a.viscy_python:
+                def elsewhere(seconds): return viscy_elsewhere(a.viscy_python, plate, seconds)
+                elsewhere.elsewhere = True; made['VisCy'] = elsewhere, None
+            else: print('VisCy cannot be imported here: not measured (see --viscy-python)')
+        rates = in_turn({k: f for k, (f, _) in made.items()}, a)
+        print(f'patches of 2 x {" x ".join(map(str, PATCH))} a second, {a.mb:.0f} MB')
+        for k, v in rates.items(): print(f'  {k:24} {statistics.median(v):8.0f}   vstain is {statistics.median(o/r for o, r in zip(rates["vstain"], v)):6.2f} times that' + (f'; ready after {made[k][1]:.1f} s' if made[k][1] else ''))
+
+
+class Batches:
+    "Our batches as the items of a torch Dataset, for worker processes"
+    def __init__(self, loader): self.patches, self.where, self.size = loader.dataset, loader.plan(0), loader.size
+    def __len__(self): return len(self.where)//BS
+    def __getitem__(self, i): return tuple(self.patches.batch(self.where[i*BS:(i + 1)*BS], self.size))
+
+
+def compare_workers(a):
+    "Threads and processes that read ahead, alone and beside a network that uses one core"
+    import torch
+    torch.set_num_threads(1); net = torch.nn.Conv3d(1, 8, 3, padding=1)
+    def busy(batches):
+        def epoch():
+            for b in batches():
+                with torch.no_grad(): net(b[0].as_subclass(torch.Tensor)[:2, :1])
+                yield b
+        return epoch
+    with a_plate(a) as plate:
+        first = our_loader(plate, 1)()
+        def processes(n):
+            dl = torch.utils.data.DataLoader(Batches(first), batch_size=None, num_workers=n, persistent_workers=True)
+            return lambda: dl
+        loaders = {f'{n} thread{"s"*(n > 1)}': our_loader(plate, n) for n in (1, 2, 4)} | {f'{n} process{"es"*(n > 1)}': processes(n) for n in (1, 2)}
+        for title, wrap in (('alone', lambda f: f), ('beside a network on one thread', busy)):
+            rates = in_turn({k: wrap(f) for k, f in loaders.items()}, a)
+            print(f'patches a second, {title}')
+            for k, v in rates.items(): print(f'  {k:24} {statistics.median(v):8.0f}   {statistics.median(r/o for o, r in zip(rates["1 thread"], v)):.2f} times one thread')
+
+
+def compare_stream(a):
+    "From the cache, by windows, and straight from the store: what a store larger than the disk costs"
+    from vstain.cache import WindowBuffer
+    with a_plate(a) as plate:
+        loaders = {'decoded cache': our_loader(plate, a.workers), 'windows, 8 patches each': our_loader(plate, a.workers, cache=WindowBuffer(2**29, draws=8)), 'windows, 16 patches each': our_loader(plate, a.workers, cache=WindowBuffer(2**29, draws=16)), 'store, patch by patch': our_loader(plate, a.workers, False, cache=False)}
+        rates = in_turn(loaders, a)
+        print('patches a second')
+        for k, v in rates.items(): print(f'  {k:24} {statistics.median(v):8.0f}   {statistics.median(r/o for o, r in zip(rates["store, patch by patch"], v)):.2f} times the store')
+
+
+def anonymous():
+    "Memory of this process that is its own, MB; mapped files are shared and not counted"
+    return int(next(l.split()[1] for l in open('/proc/self/status') if l.startswith('RssAnon')))/1e3
+
+
+def measure_memory(a):
+    "What a loader takes, by the number of threads, and what a thousand batches leave behind"
+    with a_plate(a) as plate:
+        mb = BS*2*np.prod(PATCH)*4/1e6
+        print(f'a batch of {BS} has {mb:.0f} MB')
+        for n in (1, 2, 4):
+            before = anonymous(); loader = our_loader(plate, n)(); full = anonymous()
+            print(f'  {n} thread{"s"*(n > 1)}: {full - before:.0f} MB more, {(full - before)/mb:.1f} batches'); del loader
+        loader, seen, fds = our_loader(plate, 2)(), 0, []
+        while seen < 1100:
+            for _ in loader:
+                seen += 1
+                if seen in (100, 1100): fds.append((anonymous(), len(os.listdir('/proc/self/fd'))))
+                if seen == 1100: break
+        print(f'  after 100 batches {fds[0][0]:.0f} MB and {fds[0][1]} open files, after 1100 {fds[1][0]:.0f} MB and {fds[1][1]}')
 
 
 def compare_five(a):
@@ -143,14 +236,14 @@ def compare_five(a):
 
 def main():
     p = argparse.ArgumentParser()
-    for name, typ, default in (('--mb', float, 256.), ('--repeat', int, 3), ('--seconds', float, 3.), ('--workers', int, 0), ('--threads', int, 0), ('--part', str, 'both'), ('--viscy-python', str, None), ('--only-viscy', str, None)):
+    for name, typ, default in (('--mb', float, 1100.), ('--repeat', int, 3), ('--seconds', float, 3.), ('--workers', int, 0), ('--threads', int, 0), ('--part', str, 'all'), ('--folder', str, None), ('--viscy-python', str, None), ('--only-viscy', str, None)):
         p.add_argument(name, type=typ, default=default)
     a = p.parse_args(); warnings.simplefilter('ignore')
     if a.only_viscy: return print(json.dumps(per_second(viscy_loader(a.only_viscy), a.seconds)))
     import torch
     if a.threads: torch.set_num_threads(a.threads)
-    if a.part in ('both', 'loaders'): compare_loaders(a)
-    if a.part in ('both', 'five'): compare_five(a)
+    for name, part in dict(loaders=compare_loaders, five=compare_five, workers=compare_workers, stream=compare_stream, memory=measure_memory).items():
+        if a.part in ('all', name): part(a)
 
 
 if __name__ == '__main__': main()

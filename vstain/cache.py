@@ -43,7 +43,7 @@ class DecodedCache:
 
     def path(self,
         img:Image, # the image
-        c:int, # number of the channel
+        c, # number of the channel, or what else tells files of this image apart
     )->Path:
         "File of one channel"
         if not hasattr(img, '_identity'): img._identity = img.identity()
@@ -143,7 +143,21 @@ def _full(self:DecodedCache, img, need, e=None):
     if not self._told: warnings.warn(f"the decoded cache in {self.folder} " + (f'cannot be used ({e})' if e else f'has no room for {need/1e6:.0f} MB more') + f"; {img.uri} and others are read from where they are, which is slower. Set VSTAIN_CACHE to a folder on a larger disk, give a DecodedCache with a larger max_bytes, or stream with cache=WindowBuffer()")
     self._told = True
 
-# %% ../nbs/12b_cache.ipynb #c030
+# %% ../nbs/12b_cache.ipynb #c026
+@patch
+def keep(self:DecodedCache,
+    img:Image, # the image it follows from
+    key:str, # what else it depends on
+    make, # function that makes it
+)->np.ndarray:
+    "An array that follows from an image, made once"
+    path = self.path(img, key)
+    with contextlib.suppress(OSError, ValueError): out = np.load(path); os.utime(path); return out
+    out = make()
+    with contextlib.suppress(OSError), atomic_path(path) as p, open(p, 'wb') as f: np.save(f, out)
+    return out
+
+# %% ../nbs/12b_cache.ipynb #c033
 class _Stored:
     "One channel read from its store, patch by patch"
     def __init__(self, img, c): self.img, self.c, self.dtype, self.shape = img, c, img.dtype, (img.shape[0], *img.shape[2:])
@@ -168,7 +182,7 @@ def _in_memory(img, channels):
     for t, z in itertools.product(range(img.shape[0]), range(0, img.shape[2], step)): out[:, t, z:z + step] = img.read(t=t, c=channels, z=slice(z, z + step))[0]
     return list(out)
 
-# %% ../nbs/12b_cache.ipynb #c033
+# %% ../nbs/12b_cache.ipynb #c036
 def free_memory()->int: # bytes
     "Memory this process can still take without others being pushed out"
     free = []
@@ -186,7 +200,7 @@ def fits_in_memory(
     if need > share*free: warnings.warn(f'the decoded images take {need/1e9:.1f} GB, more than {share:.0%} of the {free/1e9:.1f} GB of memory that are free; they are not preloaded')
     return need <= share*free
 
-# %% ../nbs/12b_cache.ipynb #c036
+# %% ../nbs/12b_cache.ipynb #c039
 class WindowBuffer:
     "Decoded windows in memory, the least recently used go first"
     def __init__(self,

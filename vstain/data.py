@@ -407,6 +407,7 @@ def dataloaders(
     windows, sampler = cache if isinstance(cache, WindowBuffer) else None, _sampler(sampler, foreground)
     fovs = _open_fovs(m, None if windows else (DecodedCache() if cache is None or cache is True else cache) or None, _full_scale(scale), _class_parts(classes), sampler)
     spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm)
+    if preload and windows: raise ConfigError('preload takes all images into memory, cache=WindowBuffer(…) a few windows; choose one')
     if preload: _preload(fovs)
     split = {s: Patches([fovs[j] for j in js], spec, {r: [coefs[r][j] for j in js] for r in coefs}, bool(m.has('weight')), windows) for s, js in _by_split(m, fovs).items()}
     train = _train_loader(split['train'], bs, patches_per_epoch, sampler, seed, tfms, workers)
@@ -573,7 +574,7 @@ def _mixed(windows, boxes, fov, bs):
     each = voxels*sum(len(fov.numbers[r])*i.dtype.itemsize*(1 if i.shape[2] > 1 else 1/fov.shape[2]) for r, i in fov.images.items())
     return float(np.clip(windows.max_bytes/each - 4, 1, 4*bs))
 
-# %% ../nbs/13_data.ipynb #c082
+# %% ../nbs/13_data.ipynb #c084
 def _middle(t):
     t = t.detach().cpu().as_subclass(torch.Tensor).float()
     return t[:, :, t.shape[2]//2] if t.ndim == 5 else t
@@ -594,7 +595,7 @@ def _draw(self:PatchLoader, b, out=None, max_n=4, **kwargs):
     cols, n = self._columns(b, out, max_n), min(max_n, len(b[0]))
     return show_panels([c[1][i] for i in range(n) for c in cols], [c[0] for c in cols]*n, self.spec.scale, [c[2] for c in cols]*n, [c[3] for c in cols]*n, ncols=len(cols), **kwargs)
 
-# %% ../nbs/13_data.ipynb #c083
+# %% ../nbs/13_data.ipynb #c085
 @patch
 def show_batch(self:PatchLoader,
     b=None, # a batch; the first of the coming epoch by default

@@ -11,6 +11,7 @@ import math, threading, warnings
 import numpy as np
 from fastcore.basics import patch
 from .cache import DecodedCache, channel_arrays
+from .classes import infer_classes
 from .core import ShapeError
 from .manifest import Manifest
 from .store import Image, resample
@@ -156,8 +157,12 @@ def planes(self:Fov,
     y:slice=slice(None), # rows
 )->np.ndarray: # (C, Z, Y, X)
     "Voxels as they are stored, NaN where unknown"
-    parts = [None if a is None else np.asarray(a[t, z, y, slice(None)]) for a in self.arrays(role)]
-    shape = next((p.shape for p in parts if p is not None), None) or np.empty(self.images[role].shape[2:], bool)[z, y].shape
+    return self._stacked(role, [None if a is None else np.asarray(a[t, z, y, slice(None)]) for a in self.arrays(role)])
+
+@patch
+def _stacked(self:Fov, role, parts):
+    "Channels as one array, NaN for those there are not"
+    shape = next(p.shape for p in parts if p is not None)
     out = np.stack([np.full(shape, np.nan, np.float32) if p is None else p for p in parts])
     return self.infer(out) if role == 'target' and self.classes else out
 
@@ -167,13 +172,35 @@ def infer(self:Fov,
 )->np.ndarray: # the same
     "Fill in what follows from the classes that are known"
     if not any(self.classes.values()) or target.dtype.kind != 'f' or not np.isnan(target.sum()): return target
-    from vstain.classes import infer_classes
     at = {c: k for k, c in enumerate(self.channels['target']) if c in self.classes}
     for c, a in infer_classes({c: target[k] for c, k in at.items()}, {c: parts for c, parts in self.classes.items() if parts}).items():
         if c in at: target[at[c]] = a
     return target
 
 # %% ../nbs/12d_fields.ipynb #c021
+@patch
+def coarse(self:Fov,
+    role:str, # 'source', 'target', 'labels' or 'weight'
+    size:tuple, # (z, y, x) voxels of a block
+)->tuple|None: # function like `planes` but of (t, z, y), size of a block there, (Z, Y, X) there; None where no level is coarser
+    "The coarsest level that has the same blocks"
+    full = self.images[role].shape[2:]
+    for img in self.images[role].pyramid[:0:-1]:
+        small = tuple(max(1, round(b*m/n)) for b, n, m in zip(size, full, img.shape[2:]))
+        if min(small[1:]) >= 4 and all(-(-n//b) == -(-m//s) for n, b, m, s in zip(full, size, img.shape[2:], small)):
+            return (lambda t, z, y: self._stacked(role, self._spread(role, lambda cs: list(img.read(t, cs, z, y)[0])))), small, img.shape[2:]
+
+@patch
+def keep(self:Fov,
+    role:str, # 'source', 'target', 'labels' or 'weight'
+    key:str, # what it is
+    make, # function that makes it
+)->np.ndarray:
+    "Something small that follows from the images of a role, made once"
+    img = self.images[role]
+    return make() if not self.cache or isinstance(img.array, np.ndarray) else self.cache.keep(img, f'{key} {self.numbers[role]} {self.classes}', make)
+
+# %% ../nbs/12d_fields.ipynb #c024
 @patch
 def window(self:Fov,
     role:str, # 'source', 'target', 'labels' or 'weight'

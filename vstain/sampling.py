@@ -10,6 +10,7 @@ __all__ = ['samplers', 'draw_patches', 'Uniform', 'show_positions', 'grid_starts
 # %% ../nbs/12c_sampling.ipynb #c002
 import functools, itertools, math, warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from fastcore.basics import patch
@@ -110,16 +111,20 @@ def block_map(
     field, # field of view
     role:str, # 'source', 'target', 'labels' or 'weight'
     size:tuple, # (z, y, x) voxels of a block
-    measure, # function of planes (C, Z, Y, X) and `size` that gives (K, z, y, x) blocks
-    step:int=1, # take every so many planes
+    measure, # function of planes (C, Z, Y, X) and the size of a block that gives (K, z, y, x) blocks
+    cheap:bool=False, # from a coarser level where there is one, and from two or three planes of a block
 )->np.ndarray: # (T, K, z, y, x) blocks
-    "Measure a field of view block by block, a strip at a time, once"
-    known, key = field.__dict__.setdefault('_block_maps', {}), (role, size, measure, step)
-    if key not in known:
-        (T, _, _, Y, X), rows = field.shape, size[1]*max(1, 2**22//(size[0]*size[1]*field.shape[4]))
-        def _strip(t, z, y): return measure(np.asarray(field.planes(role, t, slice(z, z + size[0], step), slice(y, y + rows))), size)
-        known[key] = np.stack([np.concatenate([np.concatenate([_strip(t, z, y) for y in range(0, Y, rows)], 2) for z in range(0, field.depth(role), size[0])], 1) for t in range(T)])
+    "Measure a field of view block by block, once"
+    known, key = field.__dict__.setdefault('_block_maps', {}), (role, size, measure, cheap)
+    if key not in known: known[key] = field.keep(role, f'{size} {measure.__name__} {cheap}', lambda: _measured(field, role, size, measure, cheap))
     return known[key]
+
+def _measured(field, role, size, measure, cheap):
+    "All blocks of a field of view, a strip at a time"
+    planes, size, (Z, Y, X) = (cheap and field.coarse(role, size)) or (partial(field.planes, role), size, (field.depth(role), *field.shape[3:]))
+    step, rows = max(1, size[0]//2) if cheap else 1, size[1]*max(1, 2**22//(size[0]*size[1]*X))
+    def _strip(t, z, y): return measure(np.asarray(planes(t, slice(z, z + size[0], step), slice(y, y + rows))), size)
+    return np.stack([np.concatenate([np.concatenate([_strip(t, z, y) for y in range(0, Y, rows)], 2) for z in range(0, Z, size[0])], 1) for t in range(field.shape[0])])
 
 # %% ../nbs/12c_sampling.ipynb #c019
 class BlockSampler:
@@ -213,7 +218,7 @@ class Foreground(BlockSampler):
         "Which blocks have foreground"
         role = self.role_of(field)
         if role == 'labels' or self.threshold is not None: return block_map(field, role, size, _above(self.threshold or 0)).any(1)
-        return np.stack([_otsu(m) for m in block_map(field, role, size, block_means, max(1, size[0]//2))])
+        return np.stack([_otsu(m) for m in block_map(field, role, size, block_means, cheap=True)])
 
     def nothing(self,
         fields:list, # fields of view
@@ -223,7 +228,10 @@ class Foreground(BlockSampler):
 
 # %% ../nbs/12c_sampling.ipynb #c024
 @functools.cache
-def _above(threshold): return lambda planes, size: block_sums(np.nan_to_num(planes, nan=-np.inf) > threshold, size) > 0 if planes.dtype.kind == 'f' else block_sums(planes > threshold, size) > 0
+def _above(threshold):
+    def _blocks(planes, size): return block_sums(planes > threshold, size) > 0
+    _blocks.__name__ = f'above {threshold}'
+    return _blocks
 
 def block_means(
     planes:np.ndarray, # (C, Z, Y, X)

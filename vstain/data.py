@@ -10,6 +10,7 @@ import copy, itertools, math, threading, warnings, weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np, torch
 from fastai.data.core import DataLoaders
@@ -17,6 +18,7 @@ from fastai.data.load import DataLoader
 from fastai.torch_core import default_device, to_device
 from fastcore.basics import patch
 from .cache import DecodedCache, WindowBuffer, chunk_shape, fits_in_memory
+from .classes import class_order
 from .core import ConfigError, ManifestError, MissingStatisticsError, ShapeError, SourceTensor, TargetTensor, WeightTensor, n_cpus, progress, rng_for
 from .fields import Fov
 from .manifest import as_manifest
@@ -391,7 +393,7 @@ def dataloaders(
     patches_per_epoch:int|None=None, # by default as many as tile the training images, and at least 8 batches
     valid_patches:int|None=None, # most validation crops; by default half as many voxels as a training epoch has, but 16 crops
     foreground:float=0., # share of training patches centred on foreground: short for sampler=dict(name='foreground', share=…)
-    cache=None, # a `DecodedCache`; None for the default one, False to read from the store, a `WindowBuffer` to stream
+    cache=None, # a `DecodedCache`, or its folder; None for the default one, False to read from the store, a `WindowBuffer` to stream
     workers:int=0, # threads that read ahead; 0 for one on a CPU, which the network needs itself, and up to four beside a GPU
     seed:int=0, # of patches and transforms
     device=None, # by default the GPU where there is one
@@ -405,7 +407,7 @@ def dataloaders(
     for name, v, lo in (('bs', bs, 1), ('foreground', foreground, 0), ('workers', workers, 0), ('patches_per_epoch', patches_per_epoch, 1)):
         if v is not None and (v < lo or (name == 'foreground' and v > 1)): raise ConfigError(f"dataloaders: {name}={v} is out of range")
     windows, sampler = cache if isinstance(cache, WindowBuffer) else None, _sampler(sampler, foreground)
-    fovs = _open_fovs(m, None if windows else (DecodedCache() if cache is None or cache is True else cache) or None, _full_scale(scale), _class_parts(classes), sampler)
+    fovs = _open_fovs(m, _cache(cache), _full_scale(scale), _class_parts(classes), sampler)
     spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm)
     if preload and windows: raise ConfigError('preload takes all images into memory, cache=WindowBuffer(…) a few windows; choose one')
     if preload: _preload(fovs)
@@ -420,6 +422,12 @@ def _sampler(sampler, foreground):
     if sampler is not None and foreground: raise ConfigError(f"give foreground={foreground} or a sampler, not both; dict(name='foreground', share={foreground}) is a sampler")
     return get_sampler(sampler) if sampler is not None else Foreground(foreground) if foreground else Uniform()
 
+def _cache(cache):
+    if cache is None or cache is True: return DecodedCache()
+    if isinstance(cache, (str, Path)): return DecodedCache(cache)
+    if cache is not False and not isinstance(cache, (DecodedCache, WindowBuffer)): raise ConfigError(f'cache must be a folder, a DecodedCache, a WindowBuffer, or False, not {cache!r}')
+    return cache if isinstance(cache, DecodedCache) else None
+
 def _full_scale(scale):
     "(z, y, x), None along an axis that stays as it is"
     if scale is None: return None
@@ -430,7 +438,7 @@ def _full_scale(scale):
 def _class_parts(classes):
     "Class → the classes it is made of, which may be none"
     if not classes: return {}
-    if isinstance(classes, dict): return {p: [] for parts in classes.values() for p in parts} | {c: list(parts) for c, parts in classes.items()}
+    if isinstance(classes, dict): return {c: list(classes.get(c, ())) for c in class_order(classes)}
     return {c: [] for c in ([classes] if isinstance(classes, str) else classes)}
 
 def _preload(fovs):

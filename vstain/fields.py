@@ -31,7 +31,7 @@ def grid_axis(
     lo, hi = max(e[0] for e in edges.values()), min(e[1] for e in edges.values())
     if s == first[1]: lo = _edges(first, known)[0] + s*math.ceil((lo - _edges(first, known)[0])/s - .01)
     n = math.floor((hi - lo)/s + .01)
-    if n < 1: raise ShapeError('do not overlap: ' + ', '.join(f'{r} from {e[0]:g} to {e[1]:g} µm' for r, e in edges.items()))
+    if n < 1: raise ShapeError((f'have {hi - lo:g} µm in common, less than a voxel of {s:g} µm: ' if hi > lo else 'do not overlap: ') + ', '.join(f'{r} from {e[0]:g} to {e[1]:g} µm' for r, e in edges.items()))
     return n, s, lo + s/2
 
 def _edges(axis, known):

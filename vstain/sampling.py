@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from scipy.ndimage import maximum_filter
 from skimage.filters import threshold_otsu
 from .core import ConfigError, ManifestError, did_you_mean, n_cpus, rng_for
+from .manifest import ROLES
 from .pictures import INK, SOURCE, Picture, contrast_limits
 
 # %% ../nbs/12c_sampling.ipynb #c005
@@ -137,6 +138,7 @@ class BlockSampler:
         block:int=32, # pixels of a block
     ):
         if not 0 <= share <= 1: raise ConfigError(f'{type(self).__name__}: share must be from 0 to 1, not {share}')
+        if role not in (None, *ROLES): raise ConfigError(f'{type(self).__name__}: no role {role!r}; {did_you_mean(role, ROLES)}')
         if block < 1: raise ConfigError(f'{type(self).__name__}: block must be 1 pixel or more, not {block}')
         self.share, self.role, self.block, self._of = share, role, int(block), None
 
@@ -174,8 +176,8 @@ def role_of(self:BlockSampler,
 @patch
 def _measure(self:BlockSampler, fields, size):
     "What `weights` gives for each field of view; remembers the first voxels of all blocks, (n, 5)"
-    for f in fields:
-        if not (self.optional or f.has(self.role_of(f))): raise ManifestError(f"{type(self).__name__}: sample {f.sample} has no {self.role}")
+    without = [f.sample for f in fields if not f.has(self.role_of(f))]
+    if without and not (self.optional and len(without) < len(fields)): raise ManifestError(f"{type(self).__name__}: {len(without)} of {len(fields)} training samples, such as {without[0]}, have no {self.role}")
     self._flat = np.array([f.has(self.role_of(f)) and f.depth(self.role_of(f)) == 1 for f in fields])
     with ThreadPoolExecutor(n_cpus()) as pool: maps = list(pool.map(lambda f: self.weights(f, size), fields))
     starts = [np.stack(np.indices((len(w), *w.shape[-3:])), -1).reshape(-1, 4)*(1, *size) for w in maps]

@@ -58,11 +58,12 @@ def _is_connection(e):
     return isinstance(e, (OSError, asyncio.TimeoutError)) or type(e).__module__.split('.')[0] in ('aiohttp', 'botocore', 'aiobotocore', 's3fs')
 
 def reach(
-    url, # where, as shown in errors
+    url, # where, as shown in errors; for a local `Path`, `fetch` is simply called
     fetch, # function without arguments that needs the host
     waits=(.2, 1), # seconds before each further try
 ): # what `fetch` gives; raises `UnreachableError`, `FileNotFoundError`
     "Run `fetch`, again where the connection fails in passing"
+    if isinstance(url, Path): return fetch()
     start = time.monotonic()
     for wait in (*waits, None):
         try: return fetch()
@@ -120,55 +121,55 @@ def as_path(
 @patch
 def read_bytes(self:RemotePath)->bytes: # raises `FileNotFoundError`, `UnreachableError`
     "All of the file"
-    def fetch():
+    def _get():
         fs, path = self.at()
         return fs.cat_file(path)
-    return reach(self, fetch)
+    return reach(self, _get)
 
 def _version(info): return {k: str(info[k]) for k in ('size', 'ETag', 'etag', 'LastModified', 'Last-Modified', 'mtime', 'created') if info.get(k)}
 
 @patch
 def version(self:RemotePath)->dict: # empty where there is no such file; raises `UnreachableError`
     "Size and what else tells one version of the file from another"
-    def fetch():
+    def _get():
         fs, path = self.at()
         return fs.info(path)
-    try: return _version(reach(self, fetch))
+    try: return _version(reach(self, _get))
     except FileNotFoundError: return {}
 
 @patch
 def versions(self:RemotePath)->dict|None: # name below the folder → version; None where the host cannot list, as web servers; raises `UnreachableError`
     "The version of every file below the folder"
     if _protocol(self.url) in ('http', 'https'): return
-    def fetch():
+    def _get():
         fs, path = self.at()
         return {k[len(path):]: _version(v) for k, v in fs.find(path, detail=True).items()}
-    return reach(self, fetch)
+    return reach(self, _get)
 
 @patch
 def iterdir(self:RemotePath)->list: # raises `UnreachableError`
     "What is in the folder; a web server must give an index of it"
-    def fetch():
+    def _get():
         fs, path = self.at()
         return fs.ls(path, detail=False)
-    try: names = reach(self, fetch)
+    try: names = reach(self, _get)
     except FileNotFoundError: return []
     return [self/n for n in sorted({str(n).rstrip('/').rsplit('/', 1)[-1] for n in names} - {self.name, ''})]
 
 @patch
 def open(self:RemotePath):
     "The file, to be read by ranges, with the parts around those in memory"
-    def fetch():
+    def _get():
         fs, path = self.at()
         return fs.open(path, 'rb', block_size=2**18, cache_type='blockcache', cache_options=dict(maxblocks=64))
-    return reach(self, fetch)
+    return reach(self, _get)
 
 # %% ../nbs/03_remote.ipynb #c017
 class _Ranges(SimpleHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
-    def log_message(self, *args): pass
-    def do_HEAD(self): self._file(False)
-    def do_GET(self): self._file(True)
+    def log_message(self, *args): "Nothing is logged"
+    def do_HEAD(self): "What a file or range would be"; self._file(False)
+    def do_GET(self): "A file or a range of it, or what is in a folder"; self._file(True)
     def _file(self, body):
         path = Path(self.translate_path(self.path))
         if not path.is_file(): return super().do_GET() if body else super().do_HEAD()
@@ -185,8 +186,9 @@ class _Ranges(SimpleHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     def __init__(self, *args): super().__init__(*args); self.sockets = []
-    def process_request(self, request, address): self.sockets.append(request); super().process_request(request, address)
+    def process_request(self, *args): "Serve one connection"; self.sockets.append(args[0]); super().process_request(*args)
     def server_close(self):
+        "Stop, and hang up on those who keep their connection"
         super().server_close()
         for s in self.sockets: # kept alive by the clients
             with contextlib.suppress(OSError): s.shutdown(socket.SHUT_RDWR)

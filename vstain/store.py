@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np, tensorstore as ts, tifffile
 from fastcore.basics import patch
 
-from .core import (AXES, ArraySpec, FormatError, MissingChannelError, MissingImageError, OutputExistsError, ShapeError, VstainError, check_axes,
+from .core import (AXES, ArraySpec, FormatError, MissingChannelError, MissingImageError, OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes,
                          did_you_mean, read_json, to_tczyx, write_json, _temp_beside)
-from .remote import AccessDenied, RemotePath, as_path, reach
+from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
 
 # %% ../nbs/10_store.ipynb #c005
 class Image:
@@ -359,8 +359,8 @@ class _RemoteArray:
         "The array as zarr has it"
         if self._opened[0] != os.getpid():
             import zarr
-            def fetch(): return zarr.open_array(zarr.storage.FsspecStore.from_url(self.path.url, storage_options=self.path.fsspec_options(), read_only=True), mode='r', zarr_format=self.format)
-            try: self._opened = os.getpid(), reach(self.path, fetch)
+            def _get(): return zarr.open_array(zarr.storage.FsspecStore.from_url(self.path.url, storage_options=self.path.fsspec_options(), read_only=True), mode='r', zarr_format=self.format)
+            try: self._opened = os.getpid(), reach(self.path, _get)
             except FileNotFoundError as e: raise MissingImageError(f'{self.path}: no Zarr array here') from e
             except (ValueError, KeyError, TypeError) as e: raise FormatError(f'{self.path}: this array cannot be opened ({str(e)[:300]})') from e
         return self._opened[1]
@@ -466,6 +466,7 @@ def _array_place(attrs, axes):
     shift = tr.get('translate') or attrs.get('offset') or [0]*len(scale)
     return [tuple(float(dict(zip(letters, np.multiply(v, um))).get(a, other)) for a in 'ZYX') for v, other in ((scale, 1), (shift, 0))]
 
+# %% ../nbs/10_store.ipynb #c052
 def _open_bare(path, node, level, axes):
     "An array of a Zarr container"
     found = _lister(path)
@@ -476,10 +477,10 @@ def _open_bare(path, node, level, axes):
     scale, shift = _array_place(attrs, axes)
     return Image(path, array, axes, None, scale, None, attrs, [path] if isinstance(path, Path) else [], translation=shift)
 
-# %% ../nbs/10_store.ipynb #c053
+# %% ../nbs/10_store.ipynb #c054
 def _label_names(group):
     found = _zarr_attrs(as_path(group)/'labels')
-    return list((found[1] or {}).get('labels', [])) if found else []
+    return list(found[1].get('labels') or found[0].get('labels', [])) if found else [] # some write them outside of `ome`
 
 @patch
 def labels(self:Image)->list:
@@ -499,7 +500,7 @@ class _Stack:
         parts = [i.read(key[0], c, *key[2:]) for i, c in self.where[key[1]]]
         return np.concatenate(parts, 1).astype(self.dtype, copy=False) if parts else np.empty((key[0].stop - key[0].start, 0, *(k.stop - k.start for k in key[2:])), self.dtype)
 
-# %% ../nbs/10_store.ipynb #c054
+# %% ../nbs/10_store.ipynb #c055
 def stack_images(
     images:list, # images of one shape, each with one channel or more
     channels=None, # names for all channels; by default those the images have, or the names of their files
@@ -507,7 +508,9 @@ def stack_images(
 )->Image: # raises `ShapeError` where the images differ in shape
     "Several images as the channels of one"
     names = channels or [n for i in images for n in (i.channels if i.named else [Path(i.uri).stem + (f'-{c}' if i.shape[1] > 1 else '') for c in i.channels])]
-    return Image(uri or ';'.join(i.uri for i in images), _Stack(images), AXES, names, images[0].scale, images[0].time_step, files=[f for i in images for f in i.files], translation=images[0].translation)
+    return Image(uri or ';'.join(i.uri for i in images), _Stack(images), AXES, names, images[0].scale, images[0].time_step, files=[f for i in images for f in i.files], translation=images[0].translation, coarser=partial(_stack_levels, images))
+
+def _stack_levels(images): return [stack_images(level) for level in zip(*(i.pyramid[1:] for i in images)) if len({i.shape[2:] for i in level}) == 1]
 
 def _open_labels(uri, level):
     names = _label_names(uri.parent)
@@ -516,7 +519,7 @@ def _open_labels(uri, level):
     out.group = uri if isinstance(uri, Path) else None
     return out
 
-# %% ../nbs/10_store.ipynb #c056
+# %% ../nbs/10_store.ipynb #c057
 def _tiff_axes(series, path):
     "TCZYX letters for the axes of a TIFF series: colour samples are channels, unknown stack axes are z"
     axes = series.axes.upper().replace('S', 'C') if 'C' not in series.axes.upper() else series.axes.upper()
@@ -542,7 +545,7 @@ def _tiff_names_scale(tif, axes, n=0):
         return None, [meta.get('spacing') and unit and meta['spacing']*unit, _size('YResolution'), _size('XResolution')], meta.get('finterval')
     return None, [None]*3, None
 
-# %% ../nbs/10_store.ipynb #c057
+# %% ../nbs/10_store.ipynb #c058
 def _pick(scene, names, uri):
     "Number of a scene from its name or number"
     if scene is None: return 0
@@ -554,11 +557,16 @@ class _FileArray:
     "What a file holds, opened by `load` at the first read and in every process anew"
     def __init__(self, path, shape, dtype, load): self.path, self.shape, self.dtype, self.load, self._opened = path, tuple(shape), np.dtype(dtype), load, (None, None)
     def __getitem__(self, key):
-        if self._opened[0] != os.getpid(): self._opened = os.getpid(), reach(self.path, lambda: self.load(self.path)) if isinstance(self.path, RemotePath) else self.load(self.path)
-        get = lambda: np.asarray(self._opened[1][key])
-        return reach(self.path, get) if isinstance(self.path, RemotePath) else get()
+        if self._opened[0] != os.getpid(): self._opened = os.getpid(), reach(self.path, lambda: self.load(self.path))
+        return reach(self.path, lambda: np.asarray(self._opened[1][key]))
     @property
-    def chunks(self): return getattr(self._opened[1], 'chunks', None)
+    def zarr(self):
+        "What was opened, where that is an array of zarr"
+        return self._opened[1]
+    @property
+    def chunks(self):
+        "Pieces that are decoded together, once the file was read from"
+        return getattr(self.zarr, 'chunks', None)
     def __getstate__(self): return {**self.__dict__, '_opened': (None, None)}
     def identity(self):
         "The file, its size and its version, and what of it is shown"
@@ -568,7 +576,7 @@ def _version(path):
     if isinstance(path, RemotePath): return f'{path} {sorted(path.version().items())}'
     s = os.stat(path); return f'{Path(path).resolve()}|{s.st_size}|{s.st_mtime_ns}'
 
-# %% ../nbs/10_store.ipynb #c058
+# %% ../nbs/10_store.ipynb #c059
 def _tiff(path): return tifffile.TiffFile(path.open() if isinstance(path, RemotePath) else path, name=None if isinstance(path, Path) else path.name)
 
 def _load_tiff(path, series, level):
@@ -579,19 +587,27 @@ def _load_tiff(path, series, level):
     import zarr
     return zarr.open_array(_tiff(path).series[series].aszarr(level=level), mode='r')
 
+def _check_whole(tif):
+    "Pages are a chain; where it goes on beyond the end of the file, the file was cut"
+    n, at, fh = len(tif.pages), tif.pages.next_page_offset, tif.filehandle
+    if at is None: return
+    fh.seek(at); after = struct.unpack(tif.tiff.offsetformat, fh.read(tif.tiff.offsetsize))[0]
+    if after >= fh.size: raise tifffile.TiffFileError(f'cut short: page {n + 1} begins at byte {after}, the file ends at {fh.size}')
+
 def _series_names(tif):
     names = [s.name or str(i) for i, s in enumerate(tif.series)]
     return names if len(set(names)) == len(names) else [str(i) for i in range(len(names))]
 
 def _open_tiff(path, level=0, axes=None, scene=None):
-    def fetch():
+    def _get():
         with _tiff(path) as tif:
+            _check_whole(tif)
             n = _pick(scene, _series_names(tif), path); series = tif.series[n]
             at = axes or _tiff_axes(series, path)
             return n, series, at, [l.shape for l in series.levels], *_tiff_names_scale(tif, at, n)
-    try: n, series, axes, shapes, names, scale, step = reach(path, fetch) if isinstance(path, RemotePath) else fetch()
-    except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e if isinstance(path, RemotePath) else e
+    try: n, series, axes, shapes, names, scale, step = reach(path, _get)
     except VstainError: raise
+    except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
     except (tifffile.TiffFileError, IndexError, ValueError, KeyError, OSError, struct.error) as e: raise FormatError(f'{path}: not a readable TIFF ({e})') from e
     if not 0 <= level < len(shapes): raise MissingImageError(f'{path}: no resolution level {level}; it has {len(shapes)}')
     scale = (scale[0] or 1., scale[1], scale[2]) if scale[1] and scale[2] else None
@@ -603,7 +619,7 @@ def _open_tiff(path, level=0, axes=None, scene=None):
 
 def _tiff_levels(path, levels, axes, scene): return [_open_tiff(path, l, axes, scene) for l in levels]
 
-# %% ../nbs/10_store.ipynb #c060
+# %% ../nbs/10_store.ipynb #c061
 _BANDS = {'1': 1, 'L': 1, 'I': 1, 'F': 1, 'LA': 2, 'La': 2, 'RGBA': 4, 'RGBa': 4, 'PA': 4}
 
 class _PictureArray(_FileArray):
@@ -623,11 +639,11 @@ def _decode_picture(path, version, deep, ndim):
 
 def _open_picture(path, level=0, axes=None, scene=None):
     import PIL.Image
-    def fetch():
+    def _get():
         with path.open() if isinstance(path, RemotePath) else open(path, 'rb') as f, PIL.Image.open(f) as im: return im.mode, im.size, str(im.tile), 'transparency' in im.info
-    try: mode, (w, h), tile, clear = reach(path, fetch) if isinstance(path, RemotePath) else fetch()
-    except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
+    try: mode, (w, h), tile, clear = reach(path, _get)
     except VstainError: raise
+    except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
     except Exception as e: raise FormatError(f'{path}: not a readable picture ({e})') from e
     bands = 4 if mode == 'P' and clear else 1 if mode.startswith('I;') else _BANDS.get(mode, 3)
     dtype = {'I': 'i4', 'F': 'f4'}.get(mode, 'u2' if ';16' in tile or mode.startswith('I;') else 'u1')
@@ -638,13 +654,12 @@ def _load_npy(path): return np.load(path, mmap_mode='r') if isinstance(path, Pat
 
 def _open_npy(path, level=0, axes=None, scene=None):
     try: a = _load_npy(path)
+    except VstainError: raise
     except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
-    except (ValueError, EOFError, OSError) as e:
-        if isinstance(e, VstainError): raise
-        raise FormatError(f'{path}: not a readable .npy file ({e})') from e
+    except (ValueError, EOFError, OSError) as e: raise FormatError(f'{path}: not a readable .npy file ({e})') from e
     return Image(path, _FileArray(path, a.shape, a.dtype, _load_npy), axes or _guess_axes(a.shape, path), files=[path] if isinstance(path, Path) else [])
 
-# %% ../nbs/10_store.ipynb #c062
+# %% ../nbs/10_store.ipynb #c063
 _TIFF = ('.tif', '.tiff')
 _READERS = {**dict.fromkeys(_TIFF, _open_tiff), **dict.fromkeys(('.png', '.jpg', '.jpeg'), _open_picture), '.npy': _open_npy}
 
@@ -677,11 +692,11 @@ def list_scenes(
     "The images in a file or plate"
     path = as_path(uri, storage_options)
     if path.suffix.lower() not in _TIFF: return list(list_fovs(uri, storage_options))
-    def fetch():
+    def _get():
         with _tiff(path) as tif: return _series_names(tif)
-    return reach(path, fetch) if isinstance(path, RemotePath) else fetch()
+    return reach(path, _get)
 
-# %% ../nbs/10_store.ipynb #c063
+# %% ../nbs/10_store.ipynb #c064
 def _open_zarr(path, level=0, axes=None, scene=None):
     node = _zarr_node(path)
     if node is None and isinstance(path, Path): raise FormatError(f"{path}: neither OME-Zarr nor another kind of image that is known ({', '.join(_READERS)})")
@@ -689,7 +704,7 @@ def _open_zarr(path, level=0, axes=None, scene=None):
     if node[0] == 'array': return _open_bare(path, node, level, axes)
     _, ome, _ = _zarr_attrs(path)
     if 'multiscales' in ome: return _open_ngff(path, level, axes)
-    if path.name == 'labels' and 'labels' in ome: return _open_labels(path, level)
+    if path.name == 'labels' and _label_names(path.parent): return _open_labels(path, level)
     if scene is not None:
         fovs = list_fovs(path, getattr(path, 'options', None))
         return open_image(list(fovs.values())[_pick(scene, list(fovs), path)], axes, None, level, storage_options=getattr(path, 'options', None))
@@ -706,7 +721,7 @@ def name_channels(
     img.channels, img.named = [str(c) for c in channels], True
     return img
 
-# %% ../nbs/10_store.ipynb #c065
+# %% ../nbs/10_store.ipynb #c066
 def is_plate(
     uri, # path of an OME-Zarr group
 )->bool:
@@ -732,7 +747,7 @@ def _plate_names(root, ome):
     wells = [w['path'] for w in ome['plate'].get('wells', [])]
     with ThreadPoolExecutor(16) as pool: metas = list(pool.map(lambda w: _zarr_attrs(root/w), wells))
     if None in metas: raise MissingImageError(f"{root}: the plate lists well {wells[metas.index(None)]}, which is not there")
-    return [f"{w}/{f['path']}" for w, meta in zip(wells, metas) for f in meta[1].get('well', {}).get('images', [])]
+    return [f'{w}/{f}' for w, meta in zip(wells, metas) for f in ([i['path'] for i in meta[1]['well']['images']] if 'well' in meta[1] else _group_names(root/w))]
 
 def _group_names(root):
     "Images below a group that is no plate, at any depth"
@@ -742,7 +757,7 @@ def _group_names(root):
         if found is not None: out += [p.name] if 'multiscales' in found[1] else [f'{p.name}/{n}' for n in _group_names(p)]
     return out
 
-# %% ../nbs/10_store.ipynb #c066
+# %% ../nbs/10_store.ipynb #c067
 def plate_root(
     uri, # path of a field of view
 )->str|None: # path of its plate, or None
@@ -752,7 +767,7 @@ def plate_root(
     root = path.parent.parent.parent
     return str(root) if root != path and is_plate(root) else None
 
-# %% ../nbs/10_store.ipynb #c068
+# %% ../nbs/10_store.ipynb #c069
 class ImageWriter:
     "A TCZYX array on disk that is filled block by block"
     def __init__(self, array): self.array, self.shape, self.chunks = array, tuple(array.shape), tuple(array.chunk_layout.read_chunk.shape)
@@ -769,7 +784,7 @@ class ImageWriter:
         if block.ndim != 5 or any(h > n for h, n in zip(hi, self.shape)): raise ShapeError(f'a block of {block.shape} at {lo} does not fit into {self.shape}')
         return self.array[tuple(slice(l, h) for l, h in zip(lo, hi))].write(block)
 
-# %% ../nbs/10_store.ipynb #c069
+# %% ../nbs/10_store.ipynb #c070
 def _default_chunks(shape):
     "One plane, at most 1024 × 1024"
     return (1, 1, 1, min(shape[-2], 1024), min(shape[-1], 1024))
@@ -785,7 +800,7 @@ def _create_fov(path, shape, channels, dtype, scale, version, chunks, attrs, tim
     if attrs: _update_group(path, attrs)
     return ImageWriter(_open_zarr_array(Path(path)/'0', {'0.4': 2, '0.5': 3}[version], write=True))
 
-# %% ../nbs/10_store.ipynb #c071
+# %% ../nbs/10_store.ipynb #c072
 @contextlib.contextmanager
 def create_image(
     path, # OME-Zarr image to make
@@ -814,7 +829,7 @@ def _holds_image(path):
     found = _zarr_attrs(path) if path.is_dir() else None
     return found is None or bool(found[1]) or any(p.is_dir() for p in path.iterdir())
 
-# %% ../nbs/10_store.ipynb #c075
+# %% ../nbs/10_store.ipynb #c076
 def create_plate(
     path, # OME-Zarr plate to make
     names, # names of its fields of view, 'row/column/field'
@@ -855,7 +870,7 @@ def finished(
     found = _zarr_attrs(uri)
     return bool(found) and 'multiscales' in found[1]
 
-# %% ../nbs/10_store.ipynb #c080
+# %% ../nbs/10_store.ipynb #c081
 def deep_merge(
     old:dict, # left as it is
     new:dict, # wins where both say something
@@ -880,7 +895,7 @@ def update_attrs(self:Image,
     if not self.group: raise FormatError(f'{self.uri}: only OME-Zarr images have attributes')
     _update_group(self.group, attrs)
 
-# %% ../nbs/10_store.ipynb #c085
+# %% ../nbs/10_store.ipynb #c086
 def _files_below(path):
     if not os.path.isdir(path): yield path; return
     for root, dirs, names in os.walk(path):

@@ -77,8 +77,9 @@ def _spread(yes, no, names, hierarchy, out_of, complete):
     "Apply every rule once; True where another round can find more"
     for c in reversed(names): # parts before wholes
         for p in hierarchy.get(c, ()): yes[c] |= yes[p]
+    there = {c for c in names if yes[c].any()} # few of many classes are in one block
     for c in names:
-        for other in out_of.get(c, ()): no[c] |= yes[other]
+        for other in out_of.get(c, set()) & there: no[c] |= yes[other]
         for p in hierarchy.get(c, ()): no[p] |= no[c] & ~yes[c]
     found = False
     for c in complete:
@@ -95,7 +96,7 @@ def _filled(known, yes, no, shape):
     out = np.full(shape, np.nan, np.float32) if known is None else np.array(known, np.float32)
     if yes is None: return out
     gap = np.isnan(out); gap &= yes != no
-    np.copyto(out, yes, where=gap)
+    if gap.any(): np.copyto(out, yes, where=gap)
     return out
 
 # %% ../nbs/12a_classes.ipynb #c020

@@ -8,6 +8,7 @@ __all__ = ['ROLES', 'SPLITS', 'Manifest', 'make_datasplit', 'as_manifest']
 # %% ../nbs/11_manifest.ipynb #c002
 import csv, fnmatch, glob, itertools, json, math, re, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Real
 from pathlib import Path
 
 import fsspec, numpy as np, pandas as pd
@@ -81,8 +82,8 @@ def _tidy(self:Manifest):
     twice = df['sample'][df['sample'].duplicated()].unique()
     if len(twice): raise ManifestError(f"{where}: every sample must have its own name, but {', '.join(twice[:5])} stand{'s' if len(twice) == 1 else ''} there more than once")
     if 'split' not in df: df['split'] = 'train'
-    odd = [s for s in df['split'] if not _split_name(s)]
-    if odd: raise ManifestError(f"{where}: unknown split {str(odd[0])!r}; splits are {', '.join(SPLITS)}")
+    for name, s in zip(df['sample'], df['split']):
+        if not _split_name(s): raise ManifestError(f"{where}: sample {name} has " + ('no split' if _missing(s) else f'unknown split {str(s)!r}') + f"; splits are {', '.join(SPLITS)}")
     df['split'] = [_split_name(s) for s in df['split']]
     for role in ROLES:
         if role not in df: continue
@@ -186,7 +187,7 @@ def open(self:Manifest,
     "The image of a role, opened lazily and only once"
     row = self.df.iloc[self.number(i)]
     uri = row.get(role)
-    if _missing(uri): raise MissingImageError(f"sample {row['sample']} has no {role}")
+    if _missing(uri): raise MissingImageError(f"sample {row['sample']} has no {role}" + (f"; m[m.df.{role}.notna()] has the rows that do" if self.has(role) else ''))
     names = row[f'{role}_channels']
     options = {k: row.get(f'{role}_{k}') for k in _OPTIONS} | dict(timepoints=row.get('timepoints'))
     options = {k: v for k, v in options.items() if not _missing(v) and (k != 'level' or v)}
@@ -226,11 +227,40 @@ def paired(self:Manifest)->bool:
     return both is None or bool(both.any()) or not self.has('target') or not self.has('source')
 
 # %% ../nbs/11_manifest.ipynb #c022
+@patch
+def with_channels(self:Manifest,
+    source=None, # names of source channels; by default as they are
+    target=None, # names of target channels, likewise; where the table has no targets, they are channels of the source's images
+)->Manifest: # raises `MissingChannelError`
+    "Take these channels; rows that have none of the targets are left out"
+    m = self
+    for role, names in dict(source=_names(source), target=_names(target)).items():
+        if not names: continue
+        df = m.df if m.has(role) else m.df.assign(**{role: m.df['source'], f'{role}_channels': m.df['source_channels']})
+        known = {c for cs in df[f'{role}_channels'] for c in cs}
+        m = m._like(_choose_listed(df, role, names) if set(names) <= known else _choose_others(df, role, names, known))
+        first = next((i for i in range(len(m)) if not _missing(m[i][role])), None)
+        if first is not None: m.open(first, role).indices(m[first][f'{role}_channels'])
+    return m
+
+def _choose_listed(df, role, names):
+    "Of the channels that each row lists, these"
+    df, listed = df.copy(), df[f'{role}_channels']
+    df[f'{role}_channels'] = pd.Series([[c for c in names if c in l] for l in listed], dtype=object)
+    df[role] = pd.Series([[u[l.index(c)] for c in new] if isinstance(u, list) else u for u, l, new in zip(df[role], listed, df[f'{role}_channels'])], dtype=object)
+    return df[df[role].isna() | df[f'{role}_channels'].map(bool)]
+
+def _choose_others(df, role, names, known):
+    "Channels that no row lists, but that are in its images"
+    if df[role].map(lambda u: isinstance(u, list)).any(): raise MissingChannelError(f"no row has all of the {role} channels {', '.join(names)}; {did_you_mean(next(n for n in names if n not in known), sorted(known))}")
+    return df.assign(**{f'{role}_channels': pd.Series([names]*len(df), dtype=object)})
+
+# %% ../nbs/11_manifest.ipynb #c025
 def _in_threads(f, items, desc, n=16):
     "`f` of each item, in order, many at once: opening metadata is waiting"
     with ThreadPoolExecutor(n) as ex: return list(progress(ex.map(f, items), desc, len(items)))
 
-# %% ../nbs/11_manifest.ipynb #c023
+# %% ../nbs/11_manifest.ipynb #c026
 @patch
 def take(self:Manifest,
     timepoints, # 'start:stop:step', or a slice
@@ -259,7 +289,7 @@ def _taken(self:Manifest, timepoints, expand):
     for what in _names(expand): m = m.expand(what)
     return m
 
-# %% ../nbs/11_manifest.ipynb #c024
+# %% ../nbs/11_manifest.ipynb #c027
 def _timepoint_rows(m, i, role):
     n, row = m._like(m.df.drop(columns='timepoints', errors='ignore')).open(i).shape[0], m[i]
     times = range(n)[_slice(row['timepoints']) if not _missing(row.get('timepoints')) else slice(None)]
@@ -276,7 +306,7 @@ def _scene_rows(m, i, role):
     if len({len(s) for s in scenes.values()}) > 1: raise ManifestError(f"sample {row['sample']}: its files differ in their number of scenes: " + ', '.join(f'{r} {len(s)}' for r, s in scenes.items()))
     return [(name.replace('/', '-'), {f'{r}_scene': s[k] for r, s in scenes.items()} | dict(scene=name)) for k, name in enumerate(scenes['source'])]
 
-# %% ../nbs/11_manifest.ipynb #c028
+# %% ../nbs/11_manifest.ipynb #c031
 def _is_url(uri): return '://' in str(uri) and not str(uri).startswith('file://')
 def _file_system(uri): return fsspec.core.url_to_fs(str(uri))
 
@@ -294,7 +324,7 @@ def _unique_stems(uris):
     n = next((n for n in range(1, 20) if len({p[-n:] for p in parts}) == len(set(parts))), 20)
     return ['/'.join(p[-n:]) for p in parts]
 
-# %% ../nbs/11_manifest.ipynb #c029
+# %% ../nbs/11_manifest.ipynb #c032
 @patch(cls_method=True)
 def from_ome_zarr(cls:Manifest,
     uri, # path, URL or pattern of a plate or image, or a list of these
@@ -322,6 +352,7 @@ def _fovs(root, stem, many):
     for name, fov in list_fovs(root).items():
         well = dict(plate=stem, well=name.rsplit('/', 1)[0], fov=name.rsplit('/', 1)[1]) if plate else {}
         out.append(dict(sample='/'.join(p for p in ([stem] if many or not name else []) + [name] if p), split='train', source=fov) | well)
+    if many and not out: warnings.warn(f'{root}: no field of view in it; left out')
     return out
 
 def _choose_wells(fovs, wells, without, uri):
@@ -332,7 +363,7 @@ def _choose_wells(fovs, wells, without, uri):
     def _fits(f, patterns): return any(fnmatch.fnmatch(f.get('well', ''), w) for w in _names(patterns))
     return [f for f in fovs if (not wells or _fits(f, wells)) and not _fits(f, without)]
 
-# %% ../nbs/11_manifest.ipynb #c030
+# %% ../nbs/11_manifest.ipynb #c033
 def _ome_row(fov, names, labels):
     uri = fov['source']; img = open_image(uri)
     for chosen in names.values(): img.indices(chosen)
@@ -343,10 +374,10 @@ def _ome_row(fov, names, labels):
         wanted, there = img.labels() if labels is True else _names(labels), img.labels()
         for l in wanted:
             if l not in there: raise MissingChannelError(f"{uri} has no labels {l!r}; {did_you_mean(l, there)}")
-        row |= dict(labels=f'{uri}/labels', labels_channels=wanted)
+        if wanted: row |= dict(labels=f'{uri}/labels', labels_channels=wanted)
     return row
 
-# %% ../nbs/11_manifest.ipynb #c034
+# %% ../nbs/11_manifest.ipynb #c037
 @patch
 def split(self:Manifest,
     valid=.2, # share of the groups used to validate, or their names
@@ -376,7 +407,7 @@ def _choose(what, groups, name, cols, n=None):
     if not 0 <= what < 1: raise ManifestError(f"split {name}={what}: give a share from 0 up to 1, or names of groups")
     return groups[:max(1, round(what*(n or len(groups))))] if what else []
 
-# %% ../nbs/11_manifest.ipynb #c038
+# %% ../nbs/11_manifest.ipynb #c041
 @patch(cls_method=True)
 def concat(cls:Manifest,
     manifests, # manifests, or what can become one; or {name: manifest}, whose names stand before the samples
@@ -403,13 +434,13 @@ def cycle(cls:Manifest,
     "Several manifests as one, drawn from by weight; make their splits first"
     many = [_manifest(m) for m in (manifests.values() if isinstance(manifests, dict) else manifests)]
     weights = list(weights) if weights is not None else [1]*len(many)
-    if len(weights) != len(many) or not all(w > 0 for w in weights): raise ManifestError(f'cycle: {len(many)} manifests need as many weights above 0, not {weights}')
+    if len(weights) != len(many) or not all(isinstance(w, Real) and w > 0 for w in weights): raise ManifestError(f'cycle: {len(many)} manifests need as many weights above 0, not {weights}')
     m = cls.concat(dict(zip(manifests, many)) if isinstance(manifests, dict) else many)
     share = pd.DataFrame(dict(of=np.repeat(range(len(many)), [len(x) for x in many]), split=m.df['split'], draw=m.df['draw'] if 'draw' in m.df else 1.))
     share['draw'] *= share['of'].map(dict(enumerate(weights)))/share.groupby(['of', 'split'])['draw'].transform('sum')
     return m._like(m.df.assign(draw=share['draw']/share.groupby('split')['draw'].transform('sum')))
 
-# %% ../nbs/11_manifest.ipynb #c042
+# %% ../nbs/11_manifest.ipynb #c045
 _WHOLE = ('.zarr', '.n5')
 _IMAGES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp', '.npy', '.czi', '.lif', '.nd2', *_WHOLE)
 
@@ -432,11 +463,19 @@ def _regex(what, files):
         stars = [('**/', '((?:.*/)?)'), ('*', '([^/]*)'), ('?', '([^/])')]
         body, dot = re.escape(what.removesuffix('.*')), '(?:\\.[^./]+)' if what.endswith('.*') else ''
         for star, rx in stars: body = body.replace(re.escape(star), rx)
-        return re.compile(re.sub(r'\\\{(\w+)\\\}', r'(?P<\1>[^/]+?)', body) + dot)
+        return re.compile(_named(body, '[^/]+?') + dot)
     if any(f.startswith(what.rstrip('/') + '/') for f in files): return re.compile(re.escape(what.rstrip('/')) + f'/(.*){ends}', re.I)
     return re.compile(f'(.*){re.escape(what)}' + ('' if what.lower().endswith(_IMAGES) else ends), re.I)
 
-# %% ../nbs/11_manifest.ipynb #c043
+def _named(escaped, what):
+    "Fields such as {well} as named groups; the second of a name stands for the same text"
+    seen = set()
+    def _group(m):
+        first = m[1] not in seen; seen.add(m[1])
+        return f'(?P<{m[1]}>{what})' if first else f'(?P={m[1]})'
+    return re.sub(r'\\\{(\w+)\\\}', _group, escaped)
+
+# %% ../nbs/11_manifest.ipynb #c046
 def _literal(found): return len(found.string) - sum(len(g or '') for g in found.groups())
 
 def _sort_files(folder, files, patterns):
@@ -452,10 +491,10 @@ def _sort_files(folder, files, patterns):
             if name in out[k]: raise ManifestError(f"{folder}: sample {name!r} has two files for {k[0]} {patterns[k]!r}: {out[k][name][0]} and {f}; say more in the pattern, such as the file's ending")
             out[k][name] = (f, g.groupdict())
     for k, found in out.items():
-        if not found: raise ManifestError(f"{folder}: no file fits {patterns[k]!r} for {k[0]}; there are {', '.join(files[:8])}{' …' if len(files) > 8 else ''}")
+        if not found: raise ManifestError(f"{folder}: no {f'file fits {patterns[k]!r}' if patterns[k] else 'image'} for {k[0]}; there {'are' if files else 'is'} {', '.join(files[:8]) or 'nothing'}{' …' if len(files) > 8 else ''}")
     return out
 
-# %% ../nbs/11_manifest.ipynb #c044
+# %% ../nbs/11_manifest.ipynb #c047
 @patch(cls_method=True)
 def from_folder(cls:Manifest,
     folder, # path or URL where the patterns start
@@ -485,7 +524,7 @@ def from_folder(cls:Manifest,
 
 def _of_role(v, role): return v.get(role) if isinstance(v, dict) else v
 
-# %% ../nbs/11_manifest.ipynb #c045
+# %% ../nbs/11_manifest.ipynb #c048
 def _row(folder, sample, role, parts):
     "What one role adds to a row; `parts` are channel → (path, named parts)"
     paths = [f'{str(folder).rstrip("/")}/{f}' for f, _ in parts.values()]
@@ -513,7 +552,7 @@ def _unpaired_rows(folder, roles, found):
     rows = [row for r in roles for row in _paired_rows(folder, {r: roles[r]}, {k: f for k, f in found.items() if k[0] == r}, False, r)]
     return [row | {'sample': f"{'target' if 'target' in row else 'source'}/{row['sample']}"} for row in rows]
 
-# %% ../nbs/11_manifest.ipynb #c059
+# %% ../nbs/11_manifest.ipynb #c062
 _NUMBERS = itertools.count() # an array's place is its own, whoever else holds the array
 _BY_NDIM = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
 
@@ -528,7 +567,7 @@ def _array_image(a, axes, channels, scale, uri):
     if a.dtype == object or a.ndim not in _BY_NDIM: raise FormatError(f'{uri}: an array of 2 to 5 axes is expected, not {a.dtype} of shape {a.shape}')
     return from_array(a, channels, scale, axes or _BY_NDIM[a.ndim], uri)
 
-# %% ../nbs/11_manifest.ipynb #c060
+# %% ../nbs/11_manifest.ipynb #c063
 @patch(cls_method=True)
 def from_arrays(cls:Manifest,
     source, # one array, or a list of arrays, one for each sample; each an array or {channel: array}
@@ -571,7 +610,7 @@ def _many_arrays(what, samples):
     many = list(what) if isinstance(what, (list, tuple)) else [what]
     return dict(zip(samples if samples and len(samples) == len(many) else map(str, range(len(many))), many))
 
-# %% ../nbs/11_manifest.ipynb #c063
+# %% ../nbs/11_manifest.ipynb #c066
 def _sidecar(path): return Path(f'{path}.json')
 
 @patch
@@ -607,7 +646,7 @@ def to_parquet(self:Manifest,
     self.path = Path(path); self.write_statistics(path)
     return self.path
 
-# %% ../nbs/11_manifest.ipynb #c065
+# %% ../nbs/11_manifest.ipynb #c068
 _TABLES = ('.csv', '.tsv', '.parquet', '.pq')
 
 def _split_tables(path):
@@ -637,7 +676,7 @@ def _read_csv(path, dtype, **kw):
         return pd.read_csv(path, sep=other[0], dtype=dtype, na_values=[''], **kw) if other else df
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e: raise FormatError(f'{path}: not a readable CSV ({e})') from e
 
-# %% ../nbs/11_manifest.ipynb #c066
+# %% ../nbs/11_manifest.ipynb #c069
 def _read_text(path):
     try:
         with fsspec.open(str(path), 'rt', newline='') as f: return f.read()
@@ -655,19 +694,19 @@ def _datasplit_rows(path):
     lines = ((n, line) for n, line in enumerate(_read_text(path).splitlines(), 1) if line.strip() and not line.startswith('#'))
     for n, line in lines: yield n, [c.strip() for c in next(csv.reader([line], skipinitialspace=True))]
 
-# %% ../nbs/11_manifest.ipynb #c067
+# %% ../nbs/11_manifest.ipynb #c070
 @patch(cls_method=True)
 def from_csv(cls:Manifest,
     path, # CSV file or URL, or a folder with a table for each split (train.csv, valid.csv …)
     columns=None, # {name in the file: name in the manifest}, e.g. {'raw': 'source', 'gt': 'target', 'fold': 'split'}
-    source=None, # names of the source's channels, where the table has none; or {channel: column with its files}
-    target=None, # likewise
-    labels=None, # likewise
+    source=None, # source channels to take, or their names where the table has none; or {channel: column with its files}
+    target=None, # likewise; where the table has no targets, they are channels of the source's images
+    labels=None, # {channel: column with its files}
     weight=None, # likewise
 )->Manifest: # raises `ManifestError`, `MissingImageError`, `FormatError`
     "A manifest from a table of files"
     if _is_datasplit(path): raise ManifestError(f"{path}: this is a CellMap datasplit, without names of columns; read it with Manifest.from_cellmap('{Path(path).name}')")
-    given = dict(source=source, target=target, labels=labels, weight=weight)
+    given = dict(source=source, target=target, labels=labels or {}, weight=weight or {})
     files = [f for g in given.values() if isinstance(g, dict) for f in g.values()]
     text = ['sample', 'timepoints', *(f'{r}{end}' for r in ROLES for end in ('', '_channels', '_axes', '_scene')), *(columns or {}), *files]
     tables = [(split, f, *_read_table(f, text)) for split, f in _split_tables(path)]
@@ -686,24 +725,28 @@ def from_parquet(cls:Manifest,
     "A manifest from a Parquet table of files"
     return cls.from_csv(path, columns, source, target, labels, weight)
 
-# %% ../nbs/11_manifest.ipynb #c068
+# %% ../nbs/11_manifest.ipynb #c071
 @patch(cls_method=True)
 def _from_tables(cls:Manifest, tables, path, columns, given, statistics):
     frames = [_renamed(df, f, columns, given).assign(**{'split': split} if split else {}) for split, f, df in tables]
     df = pd.concat(frames, ignore_index=True)
+    if not len(df): raise ManifestError(f'{path}: the table has no rows')
     if 'split' not in df: df = _find_split(df, path)
     if 'sample' not in df: df.insert(0, 'sample', _unique_stems([(_as_list(u) or [''])[0] for u in df['source']]))
     elif len(tables) > 1 and df['sample'].duplicated().any(): df['sample'] = df['split'] + '/' + df['sample'].astype(str)
-    for role, names in given.items():
-        if names is not None and role in df and not isinstance(names, dict): df[f'{role}_channels'] = pd.Series([_names(names)]*len(df), dtype=object)
-    return cls(df, statistics=statistics, path=None if len(tables) > 1 else path)
+    names = {r: _names(given[r]) for r in ('source', 'target') if given[r] is not None and not isinstance(given[r], dict)}
+    for role in [r for r in names if f'{r}_channels' not in df]:
+        df[role] = df.get(role, df['source'])
+        df[f'{role}_channels'] = pd.Series([names.pop(role)]*len(df), dtype=object)
+    return cls(df, statistics=statistics, path=None if len(tables) > 1 else path).with_channels(**names)
 
 def _renamed(df, path, columns, given):
     "A table with our names for its columns, whose paths start at its folder"
-    by_channel = {r: g for r, g in given.items() if isinstance(g, dict)}
+    by_channel = {r: g for r, g in given.items() if g and isinstance(g, dict)}
     for c in [*columns, *(c for g in by_channel.values() for c in g.values())]:
         if c not in df: raise ManifestError(f"{path}: no column {c!r}; {did_you_mean(c, df.columns)}")
-    df = df.rename(columns=columns)
+    known = {'sample', 'split', *ROLES} - set(df) - set(columns.values())
+    df = df.rename(columns=columns | {c: c.lower() for c in df if str(c).lower() in known})
     for role, g in by_channel.items():
         there = [{ch: v for ch, c in g.items() if not _missing(v := row[columns.get(c, c)])} for _, row in df.iterrows()]
         df[role], df[f'{role}_channels'] = pd.Series([[*d.values()] for d in there], dtype=object), pd.Series([[*d] for d in there], dtype=object)
@@ -725,7 +768,7 @@ def _near(table, uri):
     near = Path(table).absolute().parent/uri
     return str(near) if not Path(uri).exists() and near.exists() else uri
 
-# %% ../nbs/11_manifest.ipynb #c074
+# %% ../nbs/11_manifest.ipynb #c077
 def _parse_crop(path, n, cells):
     "Split, raw image, folder of the crop, its classes"
     if len(cells) not in (3, 5): raise FormatError(f'{path}, line {n}: {len(cells)} columns; a crop is "train|validate","<raw>.zarr","<raw dataset>","<truth>.zarr","<truth dataset>/[class,class]"')
@@ -736,7 +779,7 @@ def _parse_crop(path, n, cells):
     if not names: raise FormatError(f"{path}, line {n}: {truth!r} must end with classes, such as crop1/[nuc,mito]")
     return _split_name(cells[0]), _near(path, raw), _near(path, crop), names
 
-# %% ../nbs/11_manifest.ipynb #c075
+# %% ../nbs/11_manifest.ipynb #c078
 @patch(cls_method=True)
 def from_cellmap(cls:Manifest,
     path, # datasplit CSV, file or URL
@@ -758,7 +801,7 @@ def from_cellmap(cls:Manifest,
     if not rows: raise ManifestError(f'{path}: it lists no crops')
     return cls(pd.DataFrame(rows), path=path)
 
-# %% ../nbs/11_manifest.ipynb #c077
+# %% ../nbs/11_manifest.ipynb #c080
 def _crawl(template, **only):
     "(path, fields) of all that fits a template with {fields}; `only` are names or patterns for them"
     fs, path = _file_system(template)
@@ -771,7 +814,7 @@ def _crawl_part(fs, base, part, fields, only):
     if not re.search(r'[*{]', part): return [(part if base is None else f'{base}/{part}', fields)]
     try: names = sorted(e.rstrip('/').rsplit('/', 1)[-1] for e in fs.ls(base, detail=False))
     except (FileNotFoundError, NotADirectoryError): return []
-    rx = re.compile(re.sub(r'\\\{(\w+)\\\}', r'(?P<\1>.+)', re.escape(part)).replace(r'\*', '.*'))
+    rx = re.compile(_named(re.escape(part), '.+').replace(r'\*', '.*'))
     hits = [(f'{base}/{n}', fields | g.groupdict()) for n in names if (g := rx.fullmatch(n))]
     return [(p, f) for p, f in hits if all(any(fnmatch.fnmatch(v, o) for o in _names(only.get(k, '*'))) for k, v in f.items())]
 
@@ -782,7 +825,7 @@ def _container(path):
     if n is None: raise FormatError(f'{path}: no part of this path ends with .zarr')
     return '/'.join(parts[:n]), '/'.join(parts[n:])
 
-# %% ../nbs/11_manifest.ipynb #c078
+# %% ../nbs/11_manifest.ipynb #c081
 def make_datasplit(
     path, # CSV to write or replace
     search_path:str, # '…/{dataset}/{dataset}.zarr/recon-1/labels/groundtruth/{crop}/{label}', a path or a URL
@@ -798,6 +841,7 @@ def make_datasplit(
     "Find the crops below a search path and write a CellMap datasplit"
     missing = [f for f in ('crop', 'label') if f'{{{f}}}' not in search_path]
     if missing: raise ManifestError(f"{search_path}: a search path has {{crop}} and {{label}}, such as '…/{{dataset}}/{{dataset}}.zarr/recon-1/labels/groundtruth/{{crop}}/{{label}}'")
+    if not _names(classes): raise ManifestError('make_datasplit: name at least one class')
     if force_all_classes not in (True, False, 'train', 'validate'): raise ManifestError(f"force_all_classes={force_all_classes!r}: choose True, False, 'train' or 'validate'")
     found = _find_crops(search_path, _names(classes), raw, datasets, crops, scale)
     usage = _usage(found, _names(classes), valid, force_all_classes, seed)
@@ -808,7 +852,7 @@ def make_datasplit(
             out.writerow([use, *_container(raw_at), container, f"{dataset}/[{','.join(names)}]"])
     return Path(path)
 
-# %% ../nbs/11_manifest.ipynb #c079
+# %% ../nbs/11_manifest.ipynb #c082
 def _find_crops(search_path, classes, raw, datasets, crops, scale):
     "Path of a crop → (path of its raw image, classes it has)"
     fs, hits = _crawl(search_path, dataset=datasets, crop=crops, label=classes)
@@ -846,10 +890,10 @@ def _usage(found, classes, valid, force, seed):
     if len(chosen) == len(crops): raise ManifestError(f"no crop is left to train on: none of {len(crops)} has all of the classes {', '.join(classes)}")
     return {c: 'validate' if c in chosen else 'train' for c in sorted(crops)}
 
-# %% ../nbs/11_manifest.ipynb #c086
-def _box(img):
-    "First and last edge (z, y, x) of an image, µm; from 0 where it has no translation"
-    at = img.translation or tuple(s/2 for s in img.scale)
+# %% ../nbs/11_manifest.ipynb #c091
+def _box(img, known):
+    "First and last edge (z, y, x), µm; an image without translation begins at 0, or at the edge of the other where neither has one"
+    at = img.translation or ((0, 0, 0) if known else np.array(img.scale)/2)
     lo = np.array(at) - np.array(img.scale)/2
     return lo, lo + np.array(img.shape[2:])*img.scale
 
@@ -857,26 +901,28 @@ def _grids(source, target, role):
     "(severity, problem) of how a target lies on its source, or None"
     s, t = source.shape, target.shape
     if s[0] != t[0]: return 'error', f'{role} has {t[0]} timepoints, the source {s[0]}'
+    if t[2] > s[2] == 1: return 'error', f'{role} has {t[2]} planes, the source one'
     axes = slice(1 if t[2] == 1 else 0, 3) # one plane over a stack is a projection
     alike = s[2:][axes] == t[2:][axes]
-    if not (source.scale and target.scale):
-        if alike: return None
-        size = ' × '.join(map(str, t[2:][axes])), ' × '.join(map(str, s[2:][axes]))
-        return 'error', f'{role} is {size[0]} voxels, the source {size[1]}, and no scale says how they lie on each other; give both a scale, or resample one'
-    (slo, shi), (tlo, thi) = _box(source), _box(target)
-    known = source.translation and target.translation
-    coarse = np.maximum(source.scale, target.scale)
-    if not known and (np.abs((shi - slo) - (thi - tlo)) > coarse*1.01)[axes].any():
-        return 'error', f'{role} spans {_um(thi - tlo, axes)}, the source {_um(shi - slo, axes)}, and no translation says where it lies; give it one, or cut one to the other'
-    share = (np.minimum(shi, thi) - np.maximum(slo, tlo))[axes]/(thi - tlo)[axes]
-    if (share <= 0).any(): return 'error', f'{role} lies beside the source: it spans {_um(tlo, axes)} to {_um(thi, axes)}, the source {_um(slo, axes)} to {_um(shi, axes)}'
-    if np.prod(share.clip(max=1)) < .99: return 'warning', f'only {np.prod(share.clip(max=1)):.0%} of the {role} lies on the source; the rest is left out'
-    same_place = (np.abs(slo - tlo) < .51*coarse)[axes].all()
-    if not (alike and same_place and np.allclose(source.scale[axes], target.scale[axes], rtol=.01)): return 'info', f'{role} has another grid than the source; training works on the {role}\'s'
+    if source.scale and target.scale: return _places(source, target, role, axes, alike)
+    if not alike: return 'error', f'{role} is {_by(t[2:], axes)} voxels, the source {_by(s[2:], axes)}, and no scale says how they lie on each other; give both a scale, or resample one'
 
-def _um(v, axes): return ' × '.join(f'{x:g}' for x in v[axes]) + ' µm'
+def _places(source, target, role, axes, alike):
+    "The same, of two images whose scale is known"
+    known = bool(source.translation or target.translation)
+    (slo, shi), (tlo, thi) = _box(source, known), _box(target, known)
+    coarse, share = np.maximum(source.scale, target.scale), (np.minimum(shi, thi) - np.maximum(slo, tlo))[axes]/(thi - tlo)[axes]
+    spans = f'it spans {_by(tlo, axes)} to {_by(thi, axes)} µm, the source {_by(slo, axes)} to {_by(shi, axes)} µm'
+    if (share <= 0).any(): return 'error', f'{role} lies beside the source: {spans}'
+    if not (source.translation and target.translation) and (np.abs((shi - slo) - (thi - tlo)) > coarse*1.01)[axes].any():
+        return 'warning', f'{role} and source differ in extent, and no translation says how they lie on each other; taken is that {spans}'
+    if np.prod(share.clip(max=1)) < .99: return 'warning', f'only {np.prod(share.clip(max=1)):.0%} of the {role} lies on the source: {spans}'
+    same = alike and (np.abs(slo - tlo) < .51*coarse)[axes].all() and np.allclose(source.scale[axes], target.scale[axes], rtol=.01)
+    return None if same else ('info', f'{role} has another grid than the source; training works on one of them')
 
-# %% ../nbs/11_manifest.ipynb #c087
+def _by(v, axes): return ' × '.join(f'{x:g}' for x in v[axes])
+
+# %% ../nbs/11_manifest.ipynb #c092
 @patch
 def _row_problems(self:Manifest, i, voxels):
     "(role, severity, problem) of one row, and what was counted in its voxels"
@@ -896,7 +942,7 @@ def _row_problems(self:Manifest, i, voxels):
     if self.paired and _missing(row['source']): out.append(('source', 'error', 'no source is given'))
     return out, counts
 
-# %% ../nbs/11_manifest.ipynb #c089
+# %% ../nbs/11_manifest.ipynb #c094
 def _voxel_problems(img, channels, role, counts):
     "(role, severity, problem) found by reading the voxels; adds to `counts` how many are known and above 0"
     out = []
@@ -910,7 +956,7 @@ def _voxel_problems(img, channels, role, counts):
         out += [(role, severity, f'{name} {why}'.strip()) for severity, why in _bad_voxels(v, role)]
     return out
 
-# %% ../nbs/11_manifest.ipynb #c090
+# %% ../nbs/11_manifest.ipynb #c095
 def _scan(img, c):
     "What one channel holds, read about 64 MB at a time"
     T, _, Z, Y, X = img.shape; step = max(1, 2**26//(Y*X*img.dtype.itemsize))
@@ -946,7 +992,7 @@ def _missing_chunks(img):
         a = zarr.open_array(str(f), mode='r')
         if a.nchunks_initialized < a.nchunks: return f'{a.nchunks - a.nchunks_initialized} of {a.nchunks} chunks of {Path(f).parent.name}/{Path(f).name} were never written, and read as {a.fill_value}'
 
-# %% ../nbs/11_manifest.ipynb #c092
+# %% ../nbs/11_manifest.ipynb #c097
 _GROUPS = ('well', 'donor', 'patient', 'subject', 'animal', 'slide')
 
 def _leaks(df, groups):
@@ -964,15 +1010,16 @@ def _class_counts(df, counts):
     if not rows: return
     t = pd.DataFrame(rows, columns=['split', 'name', 'i'])
     n = t.groupby(['name', 'split']).size().unstack(fill_value=0)
-    for name, row in n.iterrows():
-        for split in [s for s in ('train', 'valid') if s in set(df['split']) and not row.get(s, 0)]: yield split, 'warning', f'{name} is known in no sample of this split'
+    for split in [s for s in ('train', 'valid') if s in set(df['split'])]:
+        lacking = [c for c in n.index if not (split in n and n.loc[c, split])]
+        if lacking: yield split, 'warning', f"{', '.join(lacking)}: known in no sample of this split"
     seen = {(s, c): np.sum([counts[i][k] for _, _, i in g.values for k in counts[i] if k[0] == 'target' and k[1] in (c, '')], axis=0) for (s, c), g in t.groupby(['split', 'name'])}
     if (n.nunique() > 1).any() or any(map(np.any, seen.values())):
         for split in n: yield split, 'info', 'known targets: ' + ', '.join(f'{c} in {k}' + _above(seen[split, c]) for c, k in n[split].items() if k)
 
 def _above(v): return f' ({v[1]/v[0]:.1%} of their voxels above 0)' if np.any(v) and v[0] else ''
 
-# %% ../nbs/11_manifest.ipynb #c093
+# %% ../nbs/11_manifest.ipynb #c098
 @patch
 def check(self:Manifest,
     voxels:bool=False, # read every voxel, too: corrupt chunks, empty and saturated images, how much there is of each class
@@ -984,7 +1031,8 @@ def check(self:Manifest,
     rows = [(self[i]['sample'], self[i]['split'], *p) for i, (problems, _) in enumerate(found) for p in problems]
     bad = {r[0] for r in rows if r[3] == 'error'}
     rows = [r for r in rows if r[3] != 'info'] + _summed([r for r in rows if r[3] == 'info'])
-    scales = sorted({str(self.open(i).scale) for i in range(len(self)) if self[i]['sample'] not in bad and not _missing(self[i]['source'])})
+    images = [self.open(i) for i in range(len(self)) if self[i]['sample'] not in bad and not _missing(self[i]['source'])]
+    scales = sorted({' × '.join(f'{x:.3g}' for x in img.scale) + ' µm' if img.scale else 'unknown' for img in images})
     if len(scales) > 1: rows.append(('*', '*', 'source', 'warning', f"fields of view differ in scale: {', '.join(scales[:4])}; say scale=… to train at one"))
     rows += [('*', split, 'source', severity, p) for split, severity, p in _leaks(self.df, [g for g in groups if g in self.df])]
     rows += [('*', split, 'target', severity, p) for split, severity, p in _class_counts(self.df, [c for _, c in found])]
@@ -997,7 +1045,7 @@ def _summed(rows):
     for r in rows: by.setdefault(r[2:], []).append(r)
     return [same[0] if len(same) == 1 else ('*', '*', *key[:2], f'{key[2]} ({len(same)} samples)') for key, same in by.items()]
 
-# %% ../nbs/11_manifest.ipynb #c100
+# %% ../nbs/11_manifest.ipynb #c106
 def as_manifest(
     data, # manifest or table; path, URL or pattern of a manifest file, a CellMap datasplit, a plate, an image or a folder of images; an array; or a list of these
     source=None, # source channels; in a folder patterns of files, 'Phase=*_d0.tif'
@@ -1008,6 +1056,7 @@ def as_manifest(
     if isinstance(data, Manifest): return data
     if isinstance(data, pd.DataFrame): return Manifest(data)
     if isinstance(data, (np.ndarray, Image)): return Manifest.from_arrays(data, source_channels=source)
+    if not isinstance(data, (str, Path, list, tuple)): raise ManifestError(f'{data!r} is no data; give a manifest, a path, a URL, an array, or a list of these')
     if isinstance(data, (list, tuple)): return Manifest.concat([as_manifest(d, source, target, labels) for d in data])
     if _is_datasplit(data): return Manifest.from_cellmap(data, target, **(dict(source=source) if source else {}))
     if Path(str(data)).suffix.lower() in _TABLES or _has_tables(data): return Manifest.from_csv(data, source=source, target=target)

@@ -8,6 +8,7 @@ __all__ = ['ROLES', 'SPLITS', 'Manifest', 'make_datasplit', 'as_manifest']
 # %% ../nbs/11_manifest.ipynb #c002
 import csv, fnmatch, glob, itertools, json, math, re, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from numbers import Real
 from pathlib import Path
 
@@ -174,7 +175,9 @@ class _Unknown:
 def _with_unknown(img, value):
     "Attributes stay behind: their statistics counted the value"
     return Image(img.uri, _Unknown(img, value), AXES, img.channels if img.named else None, img.scale, img.time_step, files=img.files,
-                 translation=img.translation, coarser=lambda: [_with_unknown(i, value) for i in img.pyramid[1:]])
+                 translation=img.translation, coarser=partial(_unknown_levels, img, value))
+
+def _unknown_levels(img, value): return [_with_unknown(i, value) for i in img.pyramid[1:]]
 
 # %% ../nbs/11_manifest.ipynb #c016
 _OPTIONS = ('axes', 'scene', 'level', 'unknown')
@@ -382,11 +385,11 @@ def _ome_row(fov, names, labels):
 def split(self:Manifest,
     valid=.2, # share of the groups used to validate, or their names
     test=.0, # share of the groups held out, or their names
-    by=None, # column, or columns, that make the groups; by default 'well' where there is one, else every sample alone
+    by=None, # column, or columns, that make the groups; by default 'well' where there is one, else every image alone
     seed:int=0, # the draw
 )->Manifest: # with column `split` set; raises `ManifestError` where there are too few groups
     "Assign whole groups to train, valid and test"
-    cols = [by] if isinstance(by, str) else list(by or ['well' if 'well' in self.df else 'sample'])
+    cols = [by] if isinstance(by, str) else list(by or _default_groups(self.df))
     for c in cols:
         if c not in self.df: raise ManifestError(f"split by {c!r}: no such column; {did_you_mean(c, self.df.columns)}")
     keys = self.df[cols].astype(str).agg('|'.join, axis=1)
@@ -398,6 +401,10 @@ def split(self:Manifest,
     df = self.df.copy()
     df['split'] = ['test' if k in chosen['test'] else 'valid' if k in chosen['valid'] else 'train' for k in keys]
     return self._like(df)
+
+def _default_groups(df):
+    "Timepoints and channels that are rows of one image stay together"
+    return ['well' if 'well' in df else 'source' if df['source'].astype(str)[df['source'].notna()].duplicated().any() else 'sample']
 
 def _choose(what, groups, name, cols, n=None):
     if isinstance(what, (str, list, tuple, set)):

@@ -6,18 +6,20 @@
 __all__ = ['ROLES', 'SPLITS', 'Manifest', 'make_datasplit', 'as_manifest']
 
 # %% ../nbs/11_manifest.ipynb #c002
-import csv, fnmatch, glob, itertools, json, math, re, threading, warnings
+import csv, fnmatch, glob, io, itertools, json, math, re, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from numbers import Real
 from pathlib import Path
 
-import fsspec, numpy as np, pandas as pd
+import numpy as np, pandas as pd
 from fastcore.basics import patch
+from fsspec.core import url_to_fs
 
 from .core import (AXES, FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError, atomic_path, did_you_mean,
                          n_cpus, progress, read_json, rng_for, write_json)
-from .store import Image, from_array, is_plate, list_fovs, name_channels, open_image
+from .remote import RemotePath, as_path, reach
+from .store import Image, from_array, is_plate, list_fovs, list_scenes, name_channels, open_image, _READERS
 
 # %% ../nbs/11_manifest.ipynb #c005
 ROLES = ('source', 'target', 'labels', 'weight')
@@ -303,15 +305,18 @@ def _channel_rows(m, i, role):
 
 def _scene_rows(m, i, role):
     "Scenes of all files of a row belong together by their order"
-    from vstain.store import list_scenes
     row = m[i]
     scenes = {r: list_scenes(row[r] if isinstance(row[r], str) else row[r][0]) for r in ROLES if r in row and not _missing(row[r])}
     if len({len(s) for s in scenes.values()}) > 1: raise ManifestError(f"sample {row['sample']}: its files differ in their number of scenes: " + ', '.join(f'{r} {len(s)}' for r, s in scenes.items()))
     return [(name.replace('/', '-'), {f'{r}_scene': s[k] for r, s in scenes.items()} | dict(scene=name)) for k, name in enumerate(scenes['source'])]
 
 # %% ../nbs/11_manifest.ipynb #c031
-def _is_url(uri): return '://' in str(uri) and not str(uri).startswith('file://')
-def _file_system(uri): return fsspec.core.url_to_fs(str(uri))
+def _is_url(uri): return isinstance(as_path(uri), RemotePath)
+
+def _file_system(uri):
+    "fsspec's file system, and the path in it; credentials come from the environment or fsspec's own configuration"
+    path = as_path(uri)
+    return path.at() if isinstance(path, RemotePath) else url_to_fs(str(path))
 
 def _matches(uri):
     "Paths or URLs that a pattern stands for"
@@ -319,7 +324,7 @@ def _matches(uri):
     if not glob.has_magic(uri): return [uri]
     if not _is_url(uri): return sorted(glob.glob(uri, recursive=True))
     fs, path = _file_system(uri)
-    return sorted(fs.unstrip_protocol(p) for p in fs.glob(path))
+    return sorted(fs.unstrip_protocol(p) for p in reach(uri, lambda: fs.glob(path)))
 
 def _unique_stems(uris):
     "Short names that stay different: as many parent folders as it takes"
@@ -449,18 +454,21 @@ def cycle(cls:Manifest,
 
 # %% ../nbs/11_manifest.ipynb #c045
 _WHOLE = ('.zarr', '.n5')
-_IMAGES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp', '.npy', '.czi', '.lif', '.nd2', *_WHOLE)
+_IMAGES = (*_READERS, '.czi', '.lif', '.nd2', *_WHOLE)
 
 def _all_files(folder):
     "Paths of all files below a folder or URL, from there on; a Zarr is one file"
     fs, top = _file_system(folder)
-    if not fs.isdir(top): raise MissingImageError(f'{folder}: no such folder')
+    if not reach(as_path(folder), lambda: fs.isdir(top)): raise MissingImageError(f'{folder}: no such folder')
+    return sorted(reach(as_path(folder), lambda: _walk(fs, top)))
+
+def _walk(fs, top):
     out = []
-    for root, dirs, files in fs.walk(top):
+    for root, dirs, files in fs.walk(top, on_error='raise'):
         inside = [d for d in dirs if d.endswith(_WHOLE)]
         for d in inside: dirs.remove(d)
         out += [f'{root}/{f}'[len(top):].strip('/') for f in [*files, *inside] if not f.startswith('.')]
-    return sorted(out)
+    return out
 
 def _regex(what, files):
     "The regular expression of a role; its groups are the name of the sample"
@@ -559,7 +567,7 @@ def _unpaired_rows(folder, roles, found):
     rows = [row for r in roles for row in _paired_rows(folder, {r: roles[r]}, {k: f for k, f in found.items() if k[0] == r}, False, r)]
     return [row | {'sample': f"{'target' if 'target' in row else 'source'}/{row['sample']}"} for row in rows]
 
-# %% ../nbs/11_manifest.ipynb #c062
+# %% ../nbs/11_manifest.ipynb #c064
 _NUMBERS = itertools.count() # an array's place is its own, whoever else holds the array
 _BY_NDIM = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
 
@@ -574,7 +582,7 @@ def _array_image(a, axes, channels, scale, uri):
     if a.dtype == object or a.ndim not in _BY_NDIM: raise FormatError(f'{uri}: an array of 2 to 5 axes is expected, not {a.dtype} of shape {a.shape}')
     return from_array(a, channels, scale, axes or _BY_NDIM[a.ndim], uri)
 
-# %% ../nbs/11_manifest.ipynb #c063
+# %% ../nbs/11_manifest.ipynb #c065
 @patch(cls_method=True)
 def from_arrays(cls:Manifest,
     source, # one array, or a list of arrays, one for each sample; each an array or {channel: array}
@@ -617,7 +625,7 @@ def _many_arrays(what, samples):
     many = list(what) if isinstance(what, (list, tuple)) else [what]
     return dict(zip(samples if samples and len(samples) == len(many) else map(str, range(len(many))), many))
 
-# %% ../nbs/11_manifest.ipynb #c066
+# %% ../nbs/11_manifest.ipynb #c068
 def _sidecar(path): return Path(f'{path}.json')
 
 @patch
@@ -653,7 +661,7 @@ def to_parquet(self:Manifest,
     self.path = Path(path); self.write_statistics(path)
     return self.path
 
-# %% ../nbs/11_manifest.ipynb #c068
+# %% ../nbs/11_manifest.ipynb #c070
 _TABLES = ('.csv', '.tsv', '.parquet', '.pq')
 
 def _split_tables(path):
@@ -666,28 +674,30 @@ def _split_tables(path):
 
 def _read_table(path, text):
     "A table, and what stands beside it; `text` are columns that are no numbers even where they look like them"
-    if not _is_url(path) and not Path(path).exists(): raise MissingImageError(f'{path}: no such file')
+    data = _read_bytes(path)
     side = read_json(_sidecar(path)) if _sidecar(path).exists() else {}
     if str(path).lower().endswith(('.parquet', '.pq')):
-        try: return pd.read_parquet(path), side
+        try: return pd.read_parquet(io.BytesIO(data)), side
         except (OSError, ValueError) as e: raise FormatError(f'{path}: not a readable Parquet file ({e})') from e
     types = side.get('dtypes', {})
     text = [*text, *(c for c, t in types.items() if t in ('object', 'str', 'string'))]
-    df = _read_csv(path, {c: str for c in text}, keep_default_na=not side) # in our own files 'NA' and 'None' are words
+    df = _read_csv(path, data, {c: str for c in text}, keep_default_na=not side) # in our own files 'NA' and 'None' are words
     return df.astype({c: t for c, t in types.items() if c in df and c not in text}), side
 
-def _read_csv(path, dtype, **kw):
+def _read_csv(path, data, dtype, **kw):
     try:
-        df = pd.read_csv(path, dtype=dtype, na_values=[''], **kw)
+        df = pd.read_csv(io.BytesIO(data), dtype=dtype, na_values=[''], **kw)
         other = re.search(r'[;\t]', str(df.columns[0])) if df.shape[1] == 1 else None
-        return pd.read_csv(path, sep=other[0], dtype=dtype, na_values=[''], **kw) if other else df
+        return pd.read_csv(io.BytesIO(data), sep=other[0], dtype=dtype, na_values=[''], **kw) if other else df
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e: raise FormatError(f'{path}: not a readable CSV ({e})') from e
 
-# %% ../nbs/11_manifest.ipynb #c069
+# %% ../nbs/11_manifest.ipynb #c071
+def _read_bytes(path):
+    try: return as_path(path).read_bytes()
+    except (FileNotFoundError, IsADirectoryError): raise MissingImageError(f'{path}: no such file') from None
+
 def _read_text(path):
-    try:
-        with fsspec.open(str(path), 'rt', newline='') as f: return f.read()
-    except FileNotFoundError: raise MissingImageError(f'{path}: no such file') from None
+    try: return _read_bytes(path).decode('utf-8-sig')
     except UnicodeDecodeError as e: raise FormatError(f'{path}: not text ({e})') from None
 
 def _is_datasplit(path):
@@ -701,7 +711,7 @@ def _datasplit_rows(path):
     lines = ((n, line) for n, line in enumerate(_read_text(path).splitlines(), 1) if line.strip() and not line.startswith('#'))
     for n, line in lines: yield n, [c.strip() for c in next(csv.reader([line], skipinitialspace=True))]
 
-# %% ../nbs/11_manifest.ipynb #c070
+# %% ../nbs/11_manifest.ipynb #c072
 @patch(cls_method=True)
 def from_csv(cls:Manifest,
     path, # CSV file or URL, or a folder with a table for each split (train.csv, valid.csv …)
@@ -732,7 +742,7 @@ def from_parquet(cls:Manifest,
     "A manifest from a Parquet table of files"
     return cls.from_csv(path, columns, source, target, labels, weight)
 
-# %% ../nbs/11_manifest.ipynb #c071
+# %% ../nbs/11_manifest.ipynb #c073
 @patch(cls_method=True)
 def _from_tables(cls:Manifest, tables, path, columns, given, statistics):
     frames = [_renamed(df, f, columns, given).assign(**{'split': split} if split else {}) for split, f, df in tables]
@@ -775,7 +785,7 @@ def _near(table, uri):
     near = Path(table).absolute().parent/uri
     return str(near) if not Path(uri).exists() and near.exists() else uri
 
-# %% ../nbs/11_manifest.ipynb #c077
+# %% ../nbs/11_manifest.ipynb #c079
 def _parse_crop(path, n, cells):
     "Split, raw image, folder of the crop, its classes"
     if len(cells) not in (3, 5): raise FormatError(f'{path}, line {n}: {len(cells)} columns; a crop is "train|validate","<raw>.zarr","<raw dataset>","<truth>.zarr","<truth dataset>/[class,class]"')
@@ -786,7 +796,7 @@ def _parse_crop(path, n, cells):
     if not names: raise FormatError(f"{path}, line {n}: {truth!r} must end with classes, such as crop1/[nuc,mito]")
     return _split_name(cells[0]), _near(path, raw), _near(path, crop), names
 
-# %% ../nbs/11_manifest.ipynb #c078
+# %% ../nbs/11_manifest.ipynb #c080
 @patch(cls_method=True)
 def from_cellmap(cls:Manifest,
     path, # datasplit CSV, file or URL
@@ -808,7 +818,7 @@ def from_cellmap(cls:Manifest,
     if not rows: raise ManifestError(f'{path}: it lists no crops')
     return cls(pd.DataFrame(rows), path=path)
 
-# %% ../nbs/11_manifest.ipynb #c080
+# %% ../nbs/11_manifest.ipynb #c082
 def _crawl(template, **only):
     "(path, fields) of all that fits a template with {fields}; `only` are names or patterns for them"
     fs, path = _file_system(template)
@@ -819,7 +829,7 @@ def _crawl(template, **only):
 def _crawl_part(fs, base, part, fields, only):
     for k, v in fields.items(): part = part.replace(f'{{{k}}}', v)
     if not re.search(r'[*{]', part): return [(part if base is None else f'{base}/{part}', fields)]
-    try: names = sorted(e.rstrip('/').rsplit('/', 1)[-1] for e in fs.ls(base, detail=False))
+    try: names = sorted(e.rstrip('/').rsplit('/', 1)[-1] for e in reach(as_path(_full(fs, base)), lambda: fs.ls(base, detail=False)))
     except (FileNotFoundError, NotADirectoryError): return []
     rx = re.compile(_named(re.escape(part), '.+').replace(r'\*', '.*'))
     hits = [(f'{base}/{n}', fields | g.groupdict()) for n in names if (g := rx.fullmatch(n))]
@@ -832,7 +842,7 @@ def _container(path):
     if n is None: raise FormatError(f'{path}: no part of this path ends with .zarr')
     return '/'.join(parts[:n]), '/'.join(parts[n:])
 
-# %% ../nbs/11_manifest.ipynb #c081
+# %% ../nbs/11_manifest.ipynb #c083
 def make_datasplit(
     path, # CSV to write or replace
     search_path:str, # '…/{dataset}/{dataset}.zarr/recon-1/labels/groundtruth/{crop}/{label}', a path or a URL
@@ -859,7 +869,7 @@ def make_datasplit(
             out.writerow([use, *_container(raw_at), container, f"{dataset}/[{','.join(names)}]"])
     return Path(path)
 
-# %% ../nbs/11_manifest.ipynb #c082
+# %% ../nbs/11_manifest.ipynb #c084
 def _find_crops(search_path, classes, raw, datasets, crops, scale):
     "Path of a crop → (path of its raw image, classes it has)"
     fs, hits = _crawl(search_path, dataset=datasets, crop=crops, label=classes)
@@ -875,11 +885,13 @@ def _find_crops(search_path, classes, raw, datasets, crops, scale):
     if not out: raise ManifestError(f"{search_path}: no crop of {', '.join(classes)} was found" + (f" ({', '.join(lost)})" if lost else '; compare the path with what is there'))
     return {c: (at, sorted(names, key=classes.index)) for c, (at, names) in out.items()}
 
-def _full(fs, path): return path if '://' in path or 'file' in fs.protocol else fs.unstrip_protocol(path)
+def _full(fs, path):
+    "A path in a file system as everyone else says it: local ones as they are, others as URLs"
+    return path if '://' in path or 'file' in fs.protocol else fs.unstrip_protocol(path)
 
 def _usable(fs, path, scale):
     "Why an image cannot be used, or None"
-    if '://' not in path and not fs.exists(path): return f"there is no image {_container(path)[1]}"
+    if '://' not in path and not reach(as_path(_full(fs, path)), lambda: fs.exists(path)): return f"there is no image {_container(path)[1]}"
     if scale is None: return None
     img, asked = open_image(_full(fs, path)), np.broadcast_to(scale, 3)
     if not img.scale: return f"the scale of {img.name} is unknown"
@@ -897,7 +909,7 @@ def _usage(found, classes, valid, force, seed):
     if len(chosen) == len(crops): raise ManifestError(f"no crop is left to train on: none of {len(crops)} has all of the classes {', '.join(classes)}")
     return {c: 'validate' if c in chosen else 'train' for c in sorted(crops)}
 
-# %% ../nbs/11_manifest.ipynb #c091
+# %% ../nbs/11_manifest.ipynb #c093
 def _box(img, known):
     "First and last edge (z, y, x), µm; an image without translation begins at 0, or at the edge of the other where neither has one"
     at = img.translation or ((0, 0, 0) if known else np.array(img.scale)/2)
@@ -929,7 +941,7 @@ def _places(source, target, role, axes, alike):
 
 def _by(v, axes): return ' × '.join(f'{x:g}' for x in v[axes])
 
-# %% ../nbs/11_manifest.ipynb #c092
+# %% ../nbs/11_manifest.ipynb #c094
 @patch
 def _row_problems(self:Manifest, i, voxels):
     "(role, severity, problem) of one row, and what was counted in its voxels"
@@ -949,7 +961,7 @@ def _row_problems(self:Manifest, i, voxels):
     if self.paired and _missing(row['source']): out.append(('source', 'error', 'no source is given'))
     return out, counts
 
-# %% ../nbs/11_manifest.ipynb #c094
+# %% ../nbs/11_manifest.ipynb #c096
 def _voxel_problems(img, channels, role, counts):
     "(role, severity, problem) found by reading the voxels; adds to `counts` how many are known and above 0"
     out = []
@@ -963,7 +975,7 @@ def _voxel_problems(img, channels, role, counts):
         out += [(role, severity, f'{name} {why}'.strip()) for severity, why in _bad_voxels(v, role)]
     return out
 
-# %% ../nbs/11_manifest.ipynb #c095
+# %% ../nbs/11_manifest.ipynb #c097
 def _scan(img, c):
     "What one channel holds, read about 64 MB at a time"
     T, _, Z, Y, X = img.shape; step = max(1, 2**26//(Y*X*img.dtype.itemsize))
@@ -999,7 +1011,7 @@ def _missing_chunks(img):
         a = zarr.open_array(str(f), mode='r')
         if a.nchunks_initialized < a.nchunks: return f'{a.nchunks - a.nchunks_initialized} of {a.nchunks} chunks of {Path(f).parent.name}/{Path(f).name} were never written, and read as {a.fill_value}'
 
-# %% ../nbs/11_manifest.ipynb #c097
+# %% ../nbs/11_manifest.ipynb #c099
 _GROUPS = ('well', 'donor', 'patient', 'subject', 'animal', 'slide')
 
 def _leaks(df, groups):
@@ -1026,7 +1038,7 @@ def _class_counts(df, counts):
 
 def _above(v): return f' ({v[1]/v[0]:.1%} of their voxels above 0)' if np.any(v) and v[0] else ''
 
-# %% ../nbs/11_manifest.ipynb #c098
+# %% ../nbs/11_manifest.ipynb #c100
 @patch
 def check(self:Manifest,
     voxels:bool=False, # read every voxel, too: corrupt chunks, empty and saturated images, how much there is of each class
@@ -1052,7 +1064,7 @@ def _summed(rows):
     for r in rows: by.setdefault(r[2:], []).append(r)
     return [same[0] if len(same) == 1 else ('*', '*', *key[:2], f'{key[2]} ({len(same)} samples)') for key, same in by.items()]
 
-# %% ../nbs/11_manifest.ipynb #c106
+# %% ../nbs/11_manifest.ipynb #c108
 def as_manifest(
     data, # manifest or table; path, URL or pattern of a manifest file, a CellMap datasplit, a plate, an image or a folder of images; an array; or a list of these
     source=None, # source channels; in a folder patterns of files, 'Phase=*_d0.tif'
@@ -1076,7 +1088,9 @@ def _has_tables(data): return not _is_url(data) and Path(data).is_dir() and any(
 
 def _is_plain_folder(data):
     "A folder that is no Zarr"
-    return not _is_url(data) and Path(data).is_dir() and not any((Path(data)/f).exists() for f in ('.zgroup', '.zarray', 'zarr.json', '.zattrs'))
+    fs, path = _file_system(data)
+    def _look(): return fs.isdir(path) and not any(fs.exists(f'{path}/{f}') for f in ('.zgroup', '.zarray', 'zarr.json', '.zattrs'))
+    return reach(as_path(data), _look)
 
 def _from_files(files, source):
     for f in files[:1]: open_image(f)

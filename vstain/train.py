@@ -40,19 +40,9 @@ def training_manifest(
     if data is None: raise ManifestError("fit needs data: a Manifest, a plate, a manifest file, or an experiment file with data.uri")
     is_table = isinstance(data, Manifest) or str(data).endswith(('.csv', '.parquet', '.pq'))
     m = as_manifest(data) if is_table else as_manifest(data, source, target)
-    if is_table and (source or target): m = _with_channels(m, source, target)
+    if is_table and (source or target): m = m.with_channels(source, target)
     if not m.channels('target'): raise ManifestError(f"{data if not is_table else 'the manifest'}: no target channels are named, so there is nothing to learn; say target=…; there are {', '.join(m.open(0).channels)}")
     return m if is_table or set(m.df['split']) != {'train'} else _split(m, seed)
-
-def _with_channels(m, source, target):
-    df = m.df.copy()
-    for role, names in (('source', source), ('target', target)):
-        if names is None: continue
-        if role not in df: df[role] = df['source']
-        df[f'{role}_channels'] = pd.Series([[names] if isinstance(names, str) else list(names)]*len(df), dtype=object)
-    m = Manifest(df, m.arrays, m.statistics, m.path)
-    for role in ('source', 'target'): m.open(0, role).indices(m[0][f'{role}_channels'])
-    return m
 
 def _split(m, seed):
     by = 'well' if 'well' in m.df and m.df['well'].nunique() > 1 else 'sample'

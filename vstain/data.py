@@ -61,12 +61,12 @@ def pooling_size(
 
 def _default_depth(Z, projection): return Z if projection else 1 if Z == 1 else min(5, Z - 1 + Z % 2)
 
-def _full_patch(patch, smallest, projection):
+def _full_patch(patch, smallest, projection, largest=256):
     "(z, y, x) from what was given"
     given = () if patch is None else (patch, patch) if isinstance(patch, (int, np.integer)) else tuple(patch)
     if len(given) > 3 or any(n is not None and (int(n) != n or n < 1) for n in given): raise ConfigError(f"patch must be (z, y, x), (y, x) or one number of voxels, not {patch}")
     given = (None,)*(3 - len(given)) + given
-    default = (_default_depth(smallest[0], projection), pooling_size(smallest[1]), pooling_size(smallest[2]))
+    default = (_default_depth(smallest[0], projection), pooling_size(smallest[1], largest), pooling_size(smallest[2], largest))
     return tuple(int(d if g is None else g) for g, d in zip(given, default))
 
 # %% ../nbs/13_data.ipynb #c011
@@ -384,7 +384,7 @@ def _finish(self:PatchLoader, b, i):
 # %% ../nbs/13_data.ipynb #c035
 def dataloaders(
     m, # manifest with the splits train and valid, or a path to one
-    patch=None, # (z, y, x), (y, x) or one number of voxels; by default what fits, up to 256 × 256
+    patch=None, # (z, y, x), (y, x) or one number of voxels; by default what fits, up to `largest`
     bs:int=16, # patches in a batch
     out_depth:int|None=None, # planes of target for a window: 1 or the window's depth, the default
     source_norm:Normalization=Normalization(level='fov'), # of the source
@@ -400,15 +400,16 @@ def dataloaders(
     scale=None, # (z, y, x) or (y, x), µm per voxel that all images are brought to; by default as they are stored, and the target's where source and target differ
     sampler=None, # 'uniform', 'foreground', 'balanced' (by class), 'weighted' (by the weight images), dict(name=…, options…), or a sampler
     classes=None, # target channels that are classes (0, 1, NaN), not to be normalised; a dict says what they are made of, e.g. {'cell': ['nucleus', 'cytosol']}
+    largest:int=256, # longest side of the patch that is the default, along y and x
     preload:bool=False, # take all images into memory first, if they fit into half of what is free
 )->DataLoaders: # fastai `DataLoaders` with `.spec`; raises `ManifestError`, `ShapeError`, `MissingChannelError`, `ConfigError`
     "Training patches from a sampler, validation crops always the same"
     m = as_manifest(m)
-    for name, v, lo in (('bs', bs, 1), ('foreground', foreground, 0), ('workers', workers, 0), ('patches_per_epoch', patches_per_epoch, 1)):
+    for name, v, lo in (('bs', bs, 1), ('foreground', foreground, 0), ('workers', workers, 0), ('patches_per_epoch', patches_per_epoch, 1), ('largest', largest, 1)):
         if v is not None and (v < lo or (name == 'foreground' and v > 1)): raise ConfigError(f"dataloaders: {name}={v} is out of range")
     windows, sampler = cache if isinstance(cache, WindowBuffer) else None, _sampler(sampler, foreground)
     fovs = _open_fovs(m, _cache(cache), _full_scale(scale), _class_parts(classes), sampler)
-    spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm)
+    spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest)
     if preload and windows: raise ConfigError('preload takes all images into memory, cache=WindowBuffer(…) a few windows; choose one')
     if preload: _preload(fovs)
     split = {s: Patches([fovs[j] for j in js], spec, {r: [coefs[r][j] for j in js] for r in coefs}, bool(m.has('weight')), windows) for s, js in _by_split(m, fovs).items()}
@@ -473,12 +474,12 @@ def _check_annotated(fovs, classes):
     if alone: raise ManifestError(f"no sample annotates {', '.join(alone)}, nor what {'it' if len(alone) == 1 else 'they'} would follow from; the targets are {', '.join(sorted(known))}")
 
 # %% ../nbs/13_data.ipynb #c038
-def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm):
+def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest):
     "`DataSpec`, and role → coefficients of each sample"
     train = [fovs[j] for j in _by_split(m, fovs)['train']]
     projection, depth = _kind(m, fovs, out_depth)
     smallest = depth, *np.min([f.shape[3:] for f in train], 0).tolist()
-    patch = _full_patch(patch, smallest, projection)
+    patch = _full_patch(patch, smallest, projection, largest)
     out_depth = _out_depth(out_depth, patch[0], projection)
     _check_depth(patch[0], [f for f in fovs if f.has('source')], projection); _check_depth(out_depth, fovs, False); _check_patch(patch, train)
     norms = {r: Normalization.from_dict(n) for r, n in (('source', source_norm), ('target', target_norm))}

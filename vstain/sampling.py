@@ -42,6 +42,7 @@ def _pick(weights, n, rng):
 class Uniform:
     "Every position as likely as another"
     local = False # patches of a window may lie anywhere in it
+    def __repr__(self): return 'Uniform()'
     def __call__(self,
         fields:list, # fields of view
         patch:tuple, # (z, y, x)
@@ -105,7 +106,8 @@ def block_sums(
     size:tuple, # (z, y, x) voxels of a block
 )->np.ndarray: # (C, z, y, x) blocks
     "Sums over blocks, those at the ends smaller"
-    for axis, n in zip((1, 2, 3), size): planes = np.add.reduceat(planes, np.arange(0, planes.shape[axis], n), axis)
+    dtype = np.float32 if planes.dtype.kind in 'bf' else None
+    for axis, n in zip((3, 2, 1), size[::-1]): planes = np.add.reduceat(planes, np.arange(0, planes.shape[axis], n), axis, dtype)
     return planes
 
 def block_map(
@@ -241,7 +243,7 @@ def block_means(
 )->np.ndarray: # (C, z, y, x) blocks; NaN where nothing is finite
     "Means over blocks of what is finite"
     known = np.isfinite(planes)
-    with np.errstate(invalid='ignore'): return block_sums(np.where(known, planes, 0).astype(np.float32), size)/block_sums(known.astype(np.float32), size)
+    with np.errstate(invalid='ignore'): return block_sums(np.where(known, planes, 0).astype(np.float32, copy=False), size)/block_sums(known, size)
 
 def _otsu(means):
     "Blocks that stand out in any channel (C, z, y, x)"
@@ -274,8 +276,8 @@ def class_counts(
 )->np.ndarray: # (2 C, z, y, x) blocks
     "Voxels of each class, then known voxels of each; raises `ConfigError` where channels are not classes"
     known, there = np.isfinite(planes), planes > 0
-    if (there & (planes != planes.max((1, 2, 3), initial=0, where=known, keepdims=True))).any(): raise ConfigError("a target channel has more than two values, so it is no class; ClassBalanced needs targets that are 0 or 1")
-    return np.concatenate([block_sums(there.astype(np.float32), size), block_sums(known.astype(np.float32), size)])
+    if (there & (planes != np.fmax.reduce(planes, (1, 2, 3), keepdims=True))).any(): raise ConfigError("a target channel has more than two values, so it is no class; ClassBalanced needs targets that are 0 or 1")
+    return np.concatenate([block_sums(there, size), block_sums(known, size)])
 
 def _label_counts(planes, size): return class_counts(np.where(np.isfinite(planes), planes > 0, np.nan), size)
 

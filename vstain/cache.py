@@ -172,6 +172,7 @@ def channel_arrays(
     "Channels of an image, as fast to read as can be had"
     if not channels: return []
     if isinstance(img.array, np.ndarray): return list(to_tczyx(img.array, img.axes)[:, channels].swapaxes(0, 1))
+    if not img.files: return _in_memory(img, channels)
     found = cache.get(img, channels) if cache else None
     if preload: return [np.array(a) for a in found] if found else _in_memory(img, channels)
     return found or [_Stored(img, c) for c in channels]

@@ -408,7 +408,7 @@ def dataloaders(
     for name, v, lo in (('bs', bs, 1), ('foreground', foreground, 0), ('workers', workers, 0), ('patches_per_epoch', patches_per_epoch, 1), ('largest', largest, 1)):
         if v is not None and (v < lo or (name == 'foreground' and v > 1)): raise ConfigError(f"dataloaders: {name}={v} is out of range")
     windows, sampler = cache if isinstance(cache, WindowBuffer) else None, _sampler(sampler, foreground)
-    fovs = _open_fovs(m, _cache(cache), _full_scale(scale), _class_parts(classes), sampler)
+    fovs = _open_fovs(m, _cache(cache), _full_scale(scale), _class_parts(classes), sampler, DecodedCache() if windows else None)
     spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest)
     if preload and windows: raise ConfigError('preload takes all images into memory, cache=WindowBuffer(…) a few windows; choose one')
     if preload: _preload(fovs)
@@ -444,7 +444,7 @@ def _class_parts(classes):
 
 def _preload(fovs):
     "Take all images into memory if they fit"
-    jobs = [(f, r) for f in fovs for r in f.images]
+    jobs = [(f, r) for f in fovs for r, i in f.images.items() if not isinstance(i.array, np.ndarray)]
     if not fits_in_memory(sum(f.images[r].dtype.itemsize*math.prod(f.images[r].shape)//f.images[r].shape[1]*len(f.numbers[r]) for f, r in jobs)): return
     for f in fovs: f.preload = True
     with ThreadPoolExecutor(n_cpus()) as pool: list(progress(pool.map(lambda j: j[0].arrays(j[1]), jobs), 'preload', len(jobs)))
@@ -456,14 +456,14 @@ def _by_split(m, fovs):
         if not js: raise ManifestError(f"no sample is in the split {s!r}: of {len(m)}, " + (', '.join(f'{n} are {k}' for k, n in m.df['split'].value_counts().items()) or 'none') + "; make the splits with m.split(valid=.2), or by a column 'split'")
     return out
 
-def _open_fovs(m, cache, scale, classes, sampler):
+def _open_fovs(m, cache, scale, classes, sampler, maps):
     "The samples to train and validate on"
     rows = [i for i in range(len(m)) if m[i]['split'] in ('train', 'valid')]
     target = m.channels('target')
     if not target: raise ManifestError("the manifest has no target channels to learn; build it with target=…")
     channels = dict(source=m.channels('source'), target=target + [c for c in classes if c not in target], weight=[])
     if getattr(sampler, 'role', '') in (None, 'labels'): channels['labels'] = []
-    fovs = [Fov(m, i, channels, cache, scale, classes) for i in rows]
+    fovs = [Fov(m, i, channels, cache, scale, classes, maps) for i in rows]
     _by_split(m, fovs); _check_annotated(fovs, classes)
     return fovs
 

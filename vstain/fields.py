@@ -88,10 +88,11 @@ class Fov:
         cache:DecodedCache|None=None, # where decoded channels are kept
         scale:tuple|None=None, # (z, y, x) in µm per voxel, of the grid; None for the target's
         classes:dict|None=None, # which target channels are classes, and what follows from what: class → those it is made of
+        maps:DecodedCache|None=None, # where small maps are kept; by default `cache`
     ):
         row = m[i]
         self.m, self.i, self.sample, self.cache, self.classes, self.channels = m, i, row['sample'], cache, classes or {}, channels
-        self.preload, self._data, self._lock = False, {}, threading.Lock()
+        self.maps, self.preload, self._data, self._lock = maps or cache, False, {}, threading.Lock()
         images = {r: m.open(i, r) for r in channels if m.has(r) and isinstance(row.get(r), (str, list))}
         self.numbers = {r: self._numbers(images[r], r, list(row[f'{r}_channels'])) for r in images}
         self.images = on_one_grid(images, scale, ('labels', 'weight', *(['target'] if classes else [])), self.sample)
@@ -198,7 +199,7 @@ def keep(self:Fov,
 )->np.ndarray:
     "Something small that follows from the images of a role, made once"
     img = self.images[role]
-    return make() if not self.cache or isinstance(img.array, np.ndarray) else self.cache.keep(img, f'{key} {self.numbers[role]} {self.classes}', make)
+    return self.maps.keep(img, f'{key} {self.numbers[role]} {self.classes}', make) if self.maps and img.files else make()
 
 # %% ../nbs/12d_fields.ipynb #c024
 @patch

@@ -17,7 +17,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.torch_core import default_device, to_device
 from fastcore.basics import patch
-from .cache import DecodedCache, WindowBuffer, chunk_shape, fits_in_memory
+from .cache import DecodedCache, WindowBuffer, chunk_shape, fits_in_memory, held_in_memory
 from .classes import class_order
 from .core import ConfigError, ManifestError, MissingStatisticsError, ShapeError, SourceTensor, TargetTensor, WeightTensor, n_cpus, progress, rng_for
 from .fields import Fov
@@ -444,7 +444,7 @@ def _class_parts(classes):
 
 def _preload(fovs):
     "Take all images into memory if they fit"
-    jobs = [(f, r) for f in fovs for r, i in f.images.items() if not isinstance(i.array, np.ndarray)]
+    jobs = [(f, r) for f in fovs for r, i in f.images.items() if not held_in_memory(i)]
     if not fits_in_memory(sum(f.images[r].dtype.itemsize*math.prod(f.images[r].shape)//f.images[r].shape[1]*len(f.numbers[r]) for f, r in jobs)): return
     for f in fovs: f.preload = True
     with ThreadPoolExecutor(n_cpus()) as pool: list(progress(pool.map(lambda j: j[0].arrays(j[1]), jobs), 'preload', len(jobs)))

@@ -10,7 +10,7 @@ import math, threading, warnings
 
 import numpy as np
 from fastcore.basics import patch
-from .cache import DecodedCache, channel_arrays
+from .cache import DecodedCache, channel_arrays, held_in_memory
 from .classes import infer_classes
 from .core import ShapeError
 from .manifest import Manifest
@@ -199,7 +199,7 @@ def keep(self:Fov,
 )->np.ndarray:
     "Something small that follows from the images of a role, made once"
     img = self.images[role]
-    return self.maps.keep(img, f'{key} {self.numbers[role]} {self.classes}', make) if self.maps and img.files else make()
+    return self.maps.keep(img, f'{key} {self.numbers[role]} {self.classes}', make) if self.maps and not held_in_memory(img) else make()
 
 # %% ../nbs/12d_fields.ipynb #c024
 @patch

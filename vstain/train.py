@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-import fastai, pandas as pd, torch
+import fastai, numpy as np, pandas as pd, torch
 import vstain
 from fastai.callback.core import TrainEvalCallback
 from fastai.learner import Recorder
@@ -27,7 +27,7 @@ from .losses import get_loss
 from .manifest import Manifest, as_manifest
 from .model import Stainer, build_net, load_stainer, net_config
 from .normalize import Normalization, ensure_statistics
-from .transforms import augmentations
+from .pipeline import pipeline, pipeline_config
 
 # %% ../nbs/41_train.ipynb #c008
 def training_manifest(
@@ -42,6 +42,7 @@ def training_manifest(
     m = as_manifest(data) if is_table else as_manifest(data, source, target)
     if is_table and (source or target): m = m.with_channels(source, target)
     if not m.channels('target'): raise ManifestError(f"{data if not is_table else 'the manifest'}: no target channels are named, so there is nothing to learn; say target=…; there are {', '.join(m.open(0).channels)}")
+    if not m.paired: raise ManifestError("sources and targets of this manifest do not belong together (paired=False), and fit learns from pairs; dataloaders(m) draws from such a manifest for a training of your own")
     return m if is_table or set(m.df['split']) != {'train'} else _split(m, seed)
 
 def _split(m, seed):
@@ -69,7 +70,7 @@ def adamw(
 
 # %% ../nbs/41_train.ipynb #c015
 SECTIONS = dict(
-    data=dict(uri='data', **{k: k for k in 'source target patch out_depth source_norm target_norm foreground patches_per_epoch workers'.split()}),
+    data=dict(uri='data', **{k: k for k in 'source target patch out_depth scale classes source_norm target_norm sampler patches_per_epoch preload workers'.split()}),
     model=None,
     train={k: k for k in 'epochs minutes lr wd bs loss tfms ema precision monitor seed device'.split()},
     out=dict(folder='out', experiment='experiment'))
@@ -133,10 +134,15 @@ def _check(a):
     a.model = dict(name=a.model) if isinstance(a.model, str) else dict(a.model)
     if 'name' not in a.model: raise ConfigError(f"fit: model needs a name, as in dict(name='unet2d', widths=[…]); it has {', '.join(a.model)}")
     a.loss_func = get_loss(**a.loss) if isinstance(a.loss, dict) else get_loss(a.loss)
-    a.transforms = augmentations(a.tfms) if isinstance(a.tfms, str) else list(a.tfms or [])
+    a.transforms = pipeline(a.tfms)
     pick_precision(a.precision); Progress(a.progress)
 
 # %% ../nbs/41_train.ipynb #c021
+def _resampled(m, spec):
+    "Were sources brought to another scale? A stainer does so, too, then"
+    stored = [m.open(i).scale for i in range(len(m)) if m[i]['split'] == 'train' and isinstance(m[i]['source'], (str, list))]
+    return bool(spec.scale) and any(s and not np.allclose(s, spec.scale, rtol=1e-3) for s in stored)
+
 def _device(a): return torch.device(a.device) if a.device else None
 
 def build_learner(
@@ -150,8 +156,8 @@ def build_learner(
         _say(a, 'intensities were measured for this run; preprocess(data) measures them once for all')
     set_seed(a.seed)
     dls = dataloaders(m, a.patch or default_patch(m), int(a.bs), a.out_depth, a.source_norm, a.target_norm, a.transforms, a.patches_per_epoch,
-                      foreground=a.foreground, workers=a.workers, seed=a.seed, device=_device(a))
-    if a.minutes and not a.patches_per_epoch: dls.train.plan.n = dls.train.n = (2000 if a.foreground else 10_000)*int(a.bs) # the clock ends an epoch
+                      cache=a.cache, workers=a.workers, seed=a.seed, device=_device(a), scale=a.scale, sampler=a.sampler, classes=a.classes, preload=a.preload)
+    if a.minutes and not a.patches_per_epoch: dls.train.plan.n = dls.train.n = (2000 if a.sampler else 10_000)*int(a.bs) # the clock ends an epoch
     spec = dls.spec
     config = net_config(a.model['name'], len(spec.source_channels), spec.target_channels, spec.in_depth, spec.out_depth, **{k: v for k, v in a.model.items() if k != 'name'})
     net = build_net(config)
@@ -159,7 +165,7 @@ def build_learner(
     a.precision = pick_precision(a.precision, dls.device)
     learn = StainLearner(dls, net, a.loss_func, partial(adamw, fused=dls.device.type in ('cpu', 'cuda')), 1e-3 if a.lr == 'find' else a.lr, splitter=partial(decay_groups, wd=a.wd),
                          cbs=[TrainEvalCallback(), LeanRecorder(), Precision(a.precision)], metrics=pearson_metrics(spec.target_channels), default_cbs=False)
-    learn.logger, learn.stainer_config = lambda row: None, (config, spec)
+    learn.logger, learn.stainer_config, learn.resampled = lambda row: None, (config, spec), _resampled(m, spec)
     columns = ['train_loss', 'valid_loss', *(x.name for x in learn.metrics)]
     if a.monitor not in columns: raise ConfigError(f"fit: cannot choose the best by {a.monitor!r}; {did_you_mean(a.monitor, columns)}")
     return learn
@@ -203,7 +209,8 @@ def resolved_config(
     spec = learn.dls.spec
     plain = vars(a) | dict(data='manifest.csv' if stored else None, source=spec.source_channels, target=spec.target_channels, patch=list(spec.patch),
         out_depth=spec.out_depth, patches_per_epoch=None if a.minutes and not a.patches_per_epoch else learn.dls.train.n, source_norm=a.source_norm.to_dict(), target_norm=a.target_norm.to_dict(), out=str(a.out), device=a.device and str(a.device),
-        loss=a.loss if isinstance(a.loss, (str, dict)) else f'custom: {a.loss!r}', tfms=a.tfms if isinstance(a.tfms, str) else 'custom' if a.tfms else 'none')
+        loss=a.loss if isinstance(a.loss, (str, dict)) else f'custom: {a.loss!r}', tfms=pipeline_config(a.tfms if a.tfms is not None else 'none'),
+        sampler=f'custom: {a.sampler!r}' if callable(a.sampler) else a.sampler, preload=bool(a.preload))
     cfg = {s: a.model if s == 'model' else {k: plain[v] for k, v in keys.items()} for s, keys in SECTIONS.items()}
     return cfg | dict(info=dict(vstain=vstain.__version__, torch=str(torch.__version__), fastai=fastai.__version__, started=datetime.now().isoformat(timespec='seconds'), device=str(learn.dls.device)))
 
@@ -219,7 +226,7 @@ def save_stainer(self:StainLearner,
     "Save the network as it is now as the run's stainer"
     config, spec = self.stainer_config
     info = dict(run='/'.join(self.run.absolute().parts[-3:]), epoch=best['epoch']) | {f"valid {best['monitor']}": best['value']}
-    Stainer(config, spec.to_dict(), net=self.model, info=info).save(self.run/'stainer', overwrite=True)
+    Stainer(config, spec.to_dict() | dict(resampled=self.resampled), net=self.model, info=info).save(self.run/'stainer', overwrite=True)
 
 @patch(as_prop=True)
 def stainer(self:StainLearner)->Stainer: # on the learner's device
@@ -291,24 +298,26 @@ def fit(
     seed:int=0, # of initial weights, patches and augmentations
     out='models', # folder of all experiments
     experiment:str='stain', # name of this one: the run goes to `<out>/<experiment>/runs/<date-time>/`
-    tfms='standard', # augmentations: 'none', 'light', 'standard', 'strong', or a list of transforms
+    tfms='standard', # augmentations: 'none', 'light', 'standard', 'strong', or a list of transforms, names such as 'FlipTurn', and dict(name='Affine', options…)
     source_norm=Normalization(level='fov'), # normalisation of the source
     target_norm=Normalization(level='dataset'), # normalisation of the target
-    foreground:float=0., # share of training patches centred on foreground
+    scale=None, # (z, y, x) or (y, x), µm per voxel that all images are brought to; by default as stored
+    classes=None, # target channels that are classes, or a dict of what they are made of, e.g. {'cell': ['nucleus', 'cytosol']}
+    sampler=None, # where patches are drawn: 'uniform', 'foreground', 'balanced', 'weighted', dict(name='foreground', share=.5), or a sampler
     patches_per_epoch:int=None, # by default as many as tile the training images
+    cache=None, # a `DecodedCache` or `WindowBuffer` to read through; False reads from the store
+    preload:bool=False, # take all images into memory first
     workers:int=0, # threads that read ahead; 0 is one
     monitor:str='pearson', # column of the training table by which the best weights are chosen
     previews:int=3, # validation samples drawn while training; 0 for none
     callbacks=(), # further fastai callbacks
     device=None, # by default the GPU where there is one
     progress:str='auto', # 'auto', 'notebook', 'terminal', 'lines' or 'off'
-    resume=None, # folder of a run to go on with; all but data, tfms, loss, callbacks, workers, previews and progress come from there
+    resume=None, # folder of a run to go on with; all but data, tfms, loss, sampler, callbacks, cache, preload, workers, previews and progress come from there
 )->StainLearner: # fastai `Learner` with `.run`, `.stainer`, `.history`; raises `VstainError`s before training where something is wrong
     "Train a network to stain"
     given = dict(locals())
-    if resume is not None: return _resume(given)
-    a = SimpleNamespace(**(given if not _is_experiment(data) else given | experiment_arguments(data) | _said(given, 'data')))
-    return _train(_begin(build_learner(a), a), a)
+    return _fit(given) if resume is None else _resume(given)
 
 # %% ../nbs/41_train.ipynb #c030
 def fit_defaults()->dict: # argument → default
@@ -320,6 +329,10 @@ def _said(given, *but):
     default, plain = fit_defaults(), (str, int, float, tuple, Normalization)
     return {k: v for k, v in given.items() if k not in but and not (v is default[k] or (isinstance(v, plain) and v == default[k]))}
 
+def _fit(given):
+    a = SimpleNamespace(**given if not _is_experiment(given['data']) else given | experiment_arguments(given['data']) | _said(given, 'data'))
+    return _train(_begin(build_learner(a), a), a)
+
 def _summary(learn):
     dls, spec, n = learn.dls, learn.dls.spec, sum(p.numel() for p in learn.model.parameters())
     return (f"{', '.join(spec.source_channels)} → {', '.join(spec.target_channels)}: {learn.stainer_config[0]['backbone']['name']}, {n/1e6:.2f} million parameters, patches of "
@@ -328,16 +341,18 @@ def _summary(learn):
 def _resume(given):
     run, said = Path(given['resume']), _said(given, 'resume')
     if not (run/'config.yaml').is_file(): raise MissingImageError(f"{run}: no run to resume (it has no config.yaml)")
-    free = ('data', 'tfms', 'loss', 'callbacks', 'workers', 'previews', 'progress')
+    free = ('data', 'tfms', 'loss', 'sampler', 'callbacks', 'cache', 'preload', 'workers', 'previews', 'progress')
     if wrong := [k for k in said if k not in free]: raise ConfigError(f"resume goes on exactly as the run began, so {', '.join(wrong)} cannot be changed; with it come only {', '.join(free)}")
     a = SimpleNamespace(**given | experiment_arguments(run/'config.yaml') | said)
     if a.data is None: raise ManifestError(f"{run} was trained on arrays in memory; give the same manifest again: fit(m, resume='{run}')")
-    for k in ('tfms', 'loss'):
-        if isinstance(v := getattr(a, k), str) and v.startswith('custom'): raise ConfigError(f"{run} was trained with {k} of your own; give the same again: fit(resume='{run}', {k}=…)")
+    for k in ('tfms', 'loss', 'sampler'):
+        if _is_custom(getattr(a, k)): raise ConfigError(f"{run} was trained with {k} of your own; give the same again: fit(resume='{run}', {k}=…)")
     learn = build_learner(a); learn.run = run
     if _finished(run, a): _say(a, f'{run} is finished: nothing is left to train')
     else: _say(a, _summary(learn))
     return _train(learn, a)
+
+def _is_custom(v): return v.startswith('custom') if isinstance(v, str) else isinstance(v, list) and any(isinstance(t, dict) and t.get('name') == 'custom' for t in v)
 
 def _finished(run, a):
     if not (file := run/'checkpoints'/'last.safetensors').is_file(): return False

@@ -39,7 +39,7 @@ class Image:
         self.channels = [str(c) for c in channels] if channels else [str(i) for i in range(self.shape[1])]
         if len(self.channels) != self.shape[1]:
             raise FormatError(f"{uri}: {len(self.channels)} channel names ({', '.join(self.channels)}) for {self.shape[1]} channels")
-        self.scale, self.translation = (v if v is None else tuple(float(x) for x in v) for v in (scale, translation))
+        self.scale, self.translation = (v if v is None else tuple(round(float(x), 9) for x in v) for v in (scale, translation))
         self.group, self.remote = (group, None) if isinstance(group, Path) else (None, group) # attributes of the first can be updated
         self.coarser, self.time_step, self.files, self.version, self._attrs = coarser, time_step, tuple(files), version, attrs or {}
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np, torch
+import numpy as np, pandas as pd, torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.torch_core import default_device, to_device
@@ -21,8 +21,8 @@ from .cache import DecodedCache, WindowBuffer, chunk_shape, fits_in_memory, held
 from .classes import class_order
 from .core import ConfigError, ManifestError, MissingStatisticsError, ShapeError, SourceTensor, TargetTensor, WeightTensor, n_cpus, progress, rng_for
 from .fields import Fov
-from .manifest import as_manifest
-from .normalize import Normalization, ensure_statistics
+from .manifest import Manifest, as_manifest
+from .normalize import Moments, Normalization, ensure_statistics, read_statistics, _fov_statistics, _same_bins
 from .pictures import ERROR, SOURCE, STAIN, contrast_limits, error_limits, show_panels
 from .sampling import Foreground, Uniform, get_sampler, grid_patches
 
@@ -228,32 +228,60 @@ def _not_finite(self:Patches, out, role, f):
         warnings.warn(f"sample {f.sample}: the source {f.images['source'].uri} has NaN or infinite voxels, {bad.sum()} in the first such patch; they are set to the mean")
 
 # %% ../nbs/13_data.ipynb #c024
-def _coefficients(m, fov, role, names, norm):
+def _uses_part(f, role):
+    "Does a sample use less than half of its image?"
+    whole, part = f.m.open(f.i, role), f.images[role]
+    return part is not whole and math.prod(part.shape[2:])*math.prod(part.scale) < .5*math.prod(whole.shape[2:])*math.prod(whole.scale)
+
+def _measure(m, fovs, norms, classes):
+    "Measure what is stored nowhere; for parts: (row, or None for the dataset, role, channel) → statistics"
+    parts, all_parts, seen = {}, {}, set()
+    for f, role in [(f, r) for f in fovs for r in norms if f.has(r) and _uses_part(f, r)]:
+        for c, k in zip(f.channels[role], f.numbers[role]):
+            if k is None or c in classes or read_statistics(m, f.i, role, c): continue
+            one = _fov_statistics(f.images[role], k)[0]; parts[f.i, role, c] = one.summary(); seen.add((f.i, role))
+            if m[f.i]['split'] == 'train' and one.n and one.hi > one.lo: all_parts.setdefault((None, role, c), Moments(f.images[role].dtype)).merge(_same_bins(one, all_parts[None, role, c]))
+    parts |= {k: v.summary() for k, v in all_parts.items()}
+    if not (seen or classes): return parts, ensure_statistics(m, norms)
+    told = [ensure_statistics(_one_role(m, [f for f in fovs if f.has(r) and (f.i, r) not in seen], r, classes), {'source': n}) for r, n in norms.items()]
+    if any(told) and m.path: m.write_statistics()
+    return parts, bool(seen) or any(told)
+
+def _one_role(m, fovs, role, classes):
+    "A manifest of one role, without the channels that are classes"
+    df = m.df.iloc[[f.i for f in fovs]]
+    df = pd.DataFrame({'sample': df['sample'], 'split': df['split']} | {c.replace(role, 'source', 1): df[c] for c in df if c == role or c.startswith(f'{role}_') or c == 'timepoints'})
+    df['source_channels'] = pd.Series([[c for c, k in zip(f.channels[role], f.numbers[role]) if k is not None and not (role == 'target' and c in classes)] for f in fovs], df.index, object)
+    return Manifest(df[df['source_channels'].map(len) > 0], m.arrays, m.statistics)
+
+# %% ../nbs/13_data.ipynb #c025
+def _coefficients(m, fov, role, names, norm, parts):
     "(C, T or 1, 2): shift and scale; (0, 1) for classes and for channels that the sample lacks; None where it lacks the role"
     if not fov.has(role): return None
     T = fov.shape[0] if norm.level == 'timepoint' else 1
     as_is = [c is None or role == 'target' and name in fov.classes for name, c in zip(names, fov.numbers[role])]
-    return np.array([[(0., 1.) if a else _one_coefficient(m, fov.i, role, name, norm, t) for t in range(T)] for name, a in zip(names, as_is)], float).reshape(len(names), T, 2)
+    return np.array([[(0., 1.) if a else _one_coefficient(m, fov.i, role, name, norm, t, parts) for t in range(T)] for name, a in zip(names, as_is)], float).reshape(len(names), T, 2)
 
-def _one_coefficient(m, i, role, name, norm, t):
+def _one_coefficient(m, i, role, name, norm, t, parts):
+    if part := parts.get((None if norm.level == 'dataset' else i, role, name)): return norm.coefficients(part)
     try: return norm.of(m, i, role, name, t)
     except MissingStatisticsError:
         if norm.level == 'dataset': raise ManifestError(f"the {role} channel {name!r} is constant, or holds nothing finite, in every training sample; there is nothing to learn")
         if norm.level != 'timepoint': raise
         return Normalization(norm.method, 'fov').of(m, i, role, name)
 
-def _dataset_norms(m, fovs, role, names, norm, coefs):
+def _dataset_norms(m, fovs, role, names, norm, coefs, parts):
     "Channel → [shift, scale] for a stainer that is given an array and nothing else: the dataset's, or the mean over samples"
     out = {}
     for k, name in enumerate(names):
         if role == 'target' and name in fovs[0].classes: out[name] = [0., 1.]; continue
         have = [j for j, f in enumerate(fovs) if f.has(role) and f.numbers[role][k] is not None]
         if not have: raise ManifestError(f"no training sample has the {role} channel {name!r}")
-        try: out[name] = [float(v) for v in Normalization(norm.method, 'dataset').of(m, fovs[have[0]].i, role, name)]
-        except MissingStatisticsError: out[name] = np.mean([coefs[j][k].mean(0) for j in have], 0).tolist()
+        try: out[name] = [float(v) for v in _one_coefficient(m, fovs[have[0]].i, role, name, Normalization(norm.method, 'dataset'), 0, parts)]
+        except (MissingStatisticsError, ManifestError): out[name] = np.mean([coefs[j][k].mean(0) for j in have], 0).tolist()
     return out
 
-# %% ../nbs/13_data.ipynb #c026
+# %% ../nbs/13_data.ipynb #c027
 class PatchLoader(DataLoader):
     "Batches of patches: drawn anew for each epoch, or always the same"
     def __init__(self,
@@ -277,7 +305,7 @@ class PatchLoader(DataLoader):
         "The `DataSpec`"
         return self.dataset.spec
 
-# %% ../nbs/13_data.ipynb #c027
+# %% ../nbs/13_data.ipynb #c028
 @patch
 def set_epoch(self:PatchLoader,
     n:int, # from 0
@@ -314,7 +342,7 @@ def _order(self:PatchLoader):
     where = self.plan(self.epoch)
     return where[rng_for(self.seed, 'shuffle', self.epoch).permutation(len(where))] if self.shuffle else where
 
-# %% ../nbs/13_data.ipynb #c028
+# %% ../nbs/13_data.ipynb #c029
 def read_ahead(
     make, # function of an item
     items, # what to make
@@ -351,7 +379,7 @@ def _read(self:PatchLoader, where):
     b = self.dataset.batch(where, self.size)
     return tuple(t.pin_memory() for t in b) if self._on_gpu() else b
 
-# %% ../nbs/13_data.ipynb #c030
+# %% ../nbs/13_data.ipynb #c031
 @patch
 def state_dict(self:PatchLoader)->dict: # `epoch`, `position` (batches given out in it) and `seed`
     "Where the loader stands"
@@ -366,7 +394,7 @@ def load_state_dict(self:PatchLoader,
     if not 0 <= state['position'] <= len(self): raise ConfigError(f"the state to go on from stands at batch {state['position']} of its epoch, but an epoch has {len(self)} batches here; bs and patches_per_epoch must be as they were")
     self.epoch, self._first, self._given = int(state['epoch']), int(state['position']), int(state['position'])
 
-# %% ../nbs/13_data.ipynb #c032
+# %% ../nbs/13_data.ipynb #c033
 @patch
 def _finish(self:PatchLoader, b, i):
     "Move a batch to the device and transform it"
@@ -381,7 +409,7 @@ def _finish(self:PatchLoader, b, i):
                     for t in group: b = t(b)
     return self.after_batch(b)
 
-# %% ../nbs/13_data.ipynb #c035
+# %% ../nbs/13_data.ipynb #c036
 def dataloaders(
     m, # manifest with the splits train and valid, or a path to one
     patch=None, # (z, y, x), (y, x) or one number of voxels; by default what fits, up to `largest`
@@ -418,7 +446,7 @@ def dataloaders(
     dls.spec = spec
     return dls
 
-# %% ../nbs/13_data.ipynb #c036
+# %% ../nbs/13_data.ipynb #c037
 def _sampler(sampler, foreground):
     if sampler is not None and foreground: raise ConfigError(f"give foreground={foreground} or a sampler, not both; dict(name='foreground', share={foreground}) is a sampler")
     return get_sampler(sampler) if sampler is not None else Foreground(foreground) if foreground else Uniform()
@@ -449,7 +477,7 @@ def _preload(fovs):
     for f in fovs: f.preload = True
     with ThreadPoolExecutor(n_cpus()) as pool: list(progress(pool.map(lambda j: j[0].arrays(j[1]), jobs), 'preload', len(jobs)))
 
-# %% ../nbs/13_data.ipynb #c037
+# %% ../nbs/13_data.ipynb #c038
 def _by_split(m, fovs):
     out = {s: [j for j, f in enumerate(fovs) if m[f.i]['split'] == s] for s in ('train', 'valid')}
     for s, js in out.items():
@@ -473,7 +501,7 @@ def _check_annotated(fovs, classes):
     alone = [c for c, parts in classes.items() if not ({c, *parts} | {q for q, ps in classes.items() if c in ps} | {p for ps in classes.values() if c in ps for p in ps}) & known]
     if alone: raise ManifestError(f"no sample annotates {', '.join(alone)}, nor what {'it' if len(alone) == 1 else 'they'} would follow from; the targets are {', '.join(sorted(known))}")
 
-# %% ../nbs/13_data.ipynb #c038
+# %% ../nbs/13_data.ipynb #c039
 def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest):
     "`DataSpec`, and role → coefficients of each sample"
     train = [fovs[j] for j in _by_split(m, fovs)['train']]
@@ -484,11 +512,12 @@ def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest):
     _check_depth(patch[0], [f for f in fovs if f.has('source')], projection); _check_depth(out_depth, fovs, False); _check_patch(patch, train)
     norms = {r: Normalization.from_dict(n) for r, n in (('source', source_norm), ('target', target_norm))}
     names = {r: fovs[0].channels[r] for r in norms}
-    if ensure_statistics(m, norms): warnings.warn('the images carry no intensity statistics: measured now and kept in the manifest; preprocess(data) stores them')
-    coefs = {r: [_coefficients(m, f, r, names[r], n) for f in fovs] for r, n in norms.items()}
+    parts, measured = _measure(m, fovs, norms, fovs[0].classes)
+    if measured: warnings.warn('the images carry no intensity statistics: measured now and kept in the manifest; preprocess(data) stores them')
+    coefs = {r: [_coefficients(m, f, r, names[r], n, parts) for f in fovs] for r, n in norms.items()}
     spec = DataSpec(names['source'], names['target'], patch, patch[0], out_depth, projection, _common_scale(fovs), *norms.values())
     js = _by_split(m, fovs)['train']
-    spec.norms = {r: _dataset_norms(m, train, r, names[r], n, [coefs[r][j] for j in js]) for r, n in norms.items()}
+    spec.norms = {r: _dataset_norms(m, train, r, names[r], n, [coefs[r][j] for j in js], parts) for r, n in norms.items()}
     return spec, coefs
 
 def _kind(m, fovs, out_depth):
@@ -499,7 +528,7 @@ def _kind(m, fovs, out_depth):
             if not any(fovs[j].has(r) for j in js): raise ManifestError(f"no row of the split {s!r} has a {r}; unpaired translation needs both in each split")
     return False, min(f.shape[2] for f in fovs if f.has('source') or out_depth != 1)
 
-# %% ../nbs/13_data.ipynb #c040
+# %% ../nbs/13_data.ipynb #c041
 def _tiles(shapes, patch): return sum(s[0]*math.prod(max(1, round(n/p)) for n, p in zip(s[1:], patch)) for s in shapes)
 
 class _RandomPlan:
@@ -519,7 +548,7 @@ class _RandomPlan:
         where = sampler(fields, size, n, rng)
         return np.column_stack([np.array(which)[where[:, 0]], where[:, 1:]])
 
-# %% ../nbs/13_data.ipynb #c041
+# %% ../nbs/13_data.ipynb #c042
 class _FixedPlan:
     "The same patches in every epoch"
     def __init__(self, where): self.where = where
@@ -549,7 +578,7 @@ def _valid_crops(patches, size, most):
     n = max(map(len, where))
     return np.concatenate([w[np.arange(n) % len(w)] for w in where], 1)
 
-# %% ../nbs/13_data.ipynb #c043
+# %% ../nbs/13_data.ipynb #c044
 def window_boxes(
     where:np.ndarray, # (n, 5) patches
     fovs:list, # fields of view
@@ -583,7 +612,7 @@ def _mixed(windows, boxes, fov, bs):
     each = voxels*sum(len(fov.numbers[r])*i.dtype.itemsize*(1 if i.shape[2] > 1 else 1/fov.shape[2]) for r, i in fov.images.items())
     return float(np.clip(windows.max_bytes/each - 4, 1, 4*bs))
 
-# %% ../nbs/13_data.ipynb #c084
+# %% ../nbs/13_data.ipynb #c086
 def _middle(t):
     t = t.detach().cpu().as_subclass(torch.Tensor).float()
     return t[:, :, t.shape[2]//2] if t.ndim == 5 else t
@@ -604,7 +633,7 @@ def _draw(self:PatchLoader, b, out=None, max_n=4, **kwargs):
     cols, n = self._columns(b, out, max_n), min(max_n, len(b[0]))
     return show_panels([c[1][i] for i in range(n) for c in cols], [c[0] for c in cols]*n, self.spec.scale, [c[2] for c in cols]*n, [c[3] for c in cols]*n, ncols=len(cols), **kwargs)
 
-# %% ../nbs/13_data.ipynb #c085
+# %% ../nbs/13_data.ipynb #c087
 @patch
 def show_batch(self:PatchLoader,
     b=None, # a batch; the first of the coming epoch by default

@@ -513,7 +513,7 @@ def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest):
     norms = {r: Normalization.from_dict(n) for r, n in (('source', source_norm), ('target', target_norm))}
     names = {r: fovs[0].channels[r] for r in norms}
     parts, measured = _measure(m, fovs, norms, fovs[0].classes)
-    if measured: warnings.warn('the images carry no intensity statistics: measured now and kept in the manifest; preprocess(data) stores them')
+    if measured and not m.arrays: warnings.warn('the images carry no intensity statistics: measured now and kept in the manifest; preprocess(data) stores them')
     coefs = {r: [_coefficients(m, f, r, names[r], n, parts) for f in fovs] for r, n in norms.items()}
     spec = DataSpec(names['source'], names['target'], patch, patch[0], out_depth, projection, _common_scale(fovs), *norms.values())
     js = _by_split(m, fovs)['train']

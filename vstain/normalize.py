@@ -171,7 +171,7 @@ def _jobs(m, channels):
             if role not in row or not isinstance(row[role], (str, list)): continue
             img = m.open(i, role)
             for c in img.indices(sorted(wanted, key=str) if wanted and channels else (row[f'{role}_channels'] or None)):
-                job = out.setdefault((img.uri, img.channels[c]), dict(img=img, c=c, train=False, sample=row['sample']))
+                job = out.setdefault((img.uri, img.channels[c]), dict(img=img, c=c, train=False, sample=row['sample'], partial=pd.notna(row.get(f'{role}_unknown'))))
                 job['train'] |= row['split'] == 'train'
     return list(out.values())
 
@@ -198,9 +198,9 @@ def preprocess(
         fov = whole.summary()
         if (j['train'] or not any_train) and whole.n and whole.hi > whole.lo: dataset.setdefault(ch, Moments(img.dtype)).merge(_same_bins(whole, dataset[ch]))
         new.setdefault(img.uri, (img, {}))[1][ch] = dict(fov_statistics=fov, timepoint_statistics=by_t)
-        rows.append(dict(sample=j['sample'], channel=ch, **(fov or {}), **{f'{k}_timepoints': v for k, v in out.items() if k != 'left_out'}, voxels_left_out=out['left_out']))
+        rows.append(dict(sample=j['sample'], channel=ch, **(fov or {}), **{f'{k}_timepoints': v for k, v in out.items() if k != 'left_out'}, voxels_left_out=out['left_out'], expected=j['partial']))
     _store(m, new, {ch: d.summary() for ch, d in dataset.items()}, write)
-    return _report(pd.DataFrame(rows))
+    return _report(pd.DataFrame(rows)).drop(columns='expected', errors='ignore')
 
 # %% ../nbs/12_normalize.ipynb #c019
 def _same_bins(m, like):
@@ -229,7 +229,8 @@ def _report(df):
     for col, what in (('constant_timepoints', 'constant'), ('not_finite_timepoints', 'without a finite voxel')):
         bad = df[df[col].map(len) > 0] if len(df) else df
         if len(bad): warnings.warn(f"{sum(map(len, bad[col]))} timepoint(s) {what} left out of the statistics: " + ', '.join(f"{r['sample']} {r.channel} t={r[col]}" for _, r in bad.head(5).iterrows()))
-    if len(df) and df.voxels_left_out.sum(): warnings.warn(f"{df.voxels_left_out.sum()} voxels that are NaN or infinite left out of the statistics, in " + ', '.join(dict.fromkeys(df[df.voxels_left_out > 0]['sample'].head(5))))
+    if len(df): df_odd = df[(df.voxels_left_out > 0) & ~df.expected] # voxels of a value that marks them as unknown are no surprise
+    if len(df) and len(df_odd): warnings.warn(f"{df_odd.voxels_left_out.sum()} voxels that are NaN or infinite left out of the statistics, in " + ', '.join(dict.fromkeys(df_odd['sample'].head(5))))
     return df
 
 # %% ../nbs/12_normalize.ipynb #c027

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fastcore.docments import docments
 
-from .core import ConfigError, VstainError, read_json
+from .core import ConfigError, FormatError, VstainError, read_json
 
 # %% ../nbs/90_cli.ipynb #c005
 COMMANDS = {}
@@ -270,13 +270,14 @@ def info(
 ):
     "Say what is known of a plate, image, manifest, run or stainer"
     path = Path(uri)
-    if path.suffix in ('.csv', '.parquet', '.pq'): return _info_manifest(path)
+    if path.suffix in ('.csv', '.parquet', '.pq'): return _info_manifest(uri)
     if any((path/p).exists() for p in ('stainer', 'model.json')) or path.suffix in ('.safetensors', '.json'): return _info_stainer(path)
-    return _info_images(path)
+    try: return _info_images(uri)
+    except FormatError: return _info_manifest(uri) # a folder of files, if it is anything
 
-def _info_manifest(path):
+def _info_manifest(uri):
     from vstain.manifest import as_manifest
-    m = as_manifest(path); print(m)
+    m = as_manifest(uri); print(m)
     extra = [c for c in ('well', 'plate') if c in m.df]
     if extra: print(m.df.groupby('split')[extra].nunique().to_string())
 
@@ -286,10 +287,10 @@ def _info_stainer(path):
     history = path/'history.csv'
     if history.exists(): print(f"history: {history}\n" + '\n'.join(history.read_text().splitlines()[::len(history.read_text().splitlines()) - 1 or 1]))
 
-def _info_images(path):
+def _info_images(uri):
     from vstain.store import finished, is_plate, list_fovs, open_image
-    fovs = list_fovs(path); first = next((u for u in fovs.values() if finished(u) or Path(u).is_file()), None)
-    if is_plate(path): print(f"plate with {len({n.rsplit('/', 1)[0] for n in fovs})} wells, {len(fovs)} fields of view")
+    fovs = list_fovs(uri); first = next((u for name, u in fovs.items() if not name or finished(u)), None)
+    if is_plate(uri): print(f"plate with {len({n.rsplit('/', 1)[0] for n in fovs})} wells, {len(fovs)} fields of view")
     if first is None: return print('no image in it is written yet')
     img = open_image(first); print(img)
     if img.labels(): print('labels: ' + ', '.join(img.labels()))

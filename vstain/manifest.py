@@ -621,7 +621,7 @@ def _by(v, axes): return ' × '.join(f'{x:g}' for x in v[axes])
 
 # %% ../nbs/11_manifest.ipynb #c064
 @patch
-def _row_problems(self:Manifest, i, voxels):
+def _row_problems(self:Manifest, i, voxels, paired):
     "(role, severity, problem) of one row, and what was counted in its voxels"
     row, images, out, counts = self[i], {}, [], {}
     for role in [r for r in ROLES if r in row and not _missing(row[r])]:
@@ -636,7 +636,7 @@ def _row_problems(self:Manifest, i, voxels):
         on = reference if role == 'weight' else images.get('source')
         why = _grids(on, images[role], role) if on is not None else None
         if why: out.append((role, *why))
-    if self.paired and _missing(row['source']): out.append(('source', 'error', 'no source is given'))
+    if paired and _missing(row['source']): out.append(('source', 'error', 'no source is given'))
     return out, counts
 
 # %% ../nbs/11_manifest.ipynb #c066
@@ -687,7 +687,8 @@ def _missing_chunks(img):
     for f in img.files:
         if not any((Path(f)/m).exists() for m in ('.zarray', 'zarr.json')): continue
         a = zarr.open_array(str(f), mode='r')
-        if a.nchunks_initialized < a.nchunks: return f'{a.nchunks - a.nchunks_initialized} of {a.nchunks} chunks of {Path(f).parent.name}/{Path(f).name} were never written, and read as {a.fill_value}'
+        gone = a.nchunks - a.nchunks_initialized
+        if gone: return f'{gone} of {a.nchunks} chunks of {Path(*Path(f).parts[-2:])} were never written, and read as {a.fill_value}'
 
 # %% ../nbs/11_manifest.ipynb #c069
 _GROUPS = ('well', 'donor', 'patient', 'subject', 'animal', 'slide')
@@ -711,10 +712,11 @@ def _class_counts(df, counts):
         lacking = [c for c in n.index if not (split in n and n.loc[c, split])]
         if lacking: yield split, 'warning', f"{', '.join(lacking)}: known in no sample of this split"
     seen = {(s, c): np.sum([counts[i][k] for _, _, i in g.values for k in counts[i] if k[0] == 'target' and k[1] in (c, '')], axis=0) for (s, c), g in t.groupby(['split', 'name'])}
-    if (n.nunique() > 1).any() or any(map(np.any, seen.values())):
-        for split in n: yield split, 'info', 'known targets: ' + ', '.join(f'{c} in {k}' + _above(seen[split, c]) for c, k in n[split].items() if k)
+    seen = {k: v for k, v in seen.items() if np.any(v) and v[1] < v[0]} # what is above 0 everywhere is no class
+    if (n.nunique() > 1).any() or seen:
+        for split in n: yield split, 'info', 'known targets: ' + ', '.join(f'{c} in {k}' + _above(*seen.get((split, c), (0, 0))) for c, k in n[split].items() if k)
 
-def _above(v): return f' ({v[1]/v[0]:.1%} of their voxels above 0)' if np.any(v) and v[0] else ''
+def _above(known, n): return f' ({n/known:.1%} of their voxels above 0)' if known else ''
 
 # %% ../nbs/11_manifest.ipynb #c070
 @patch
@@ -724,7 +726,8 @@ def check(self:Manifest,
     workers:int=None, # threads; by default as many as are useful
 )->pd.DataFrame: # columns sample, split, role, severity ('error', 'warning', 'info'), problem; no rows where there is nothing to say
     "What is wrong with this manifest and its files, as a table, the worst first"
-    found = _in_threads(lambda i: self._row_problems(i, voxels), range(len(self)), 'checking', workers or (n_cpus() if voxels else 16))
+    paired = self.paired
+    found = _in_threads(lambda i: self._row_problems(i, voxels, paired), range(len(self)), 'checking', workers or (n_cpus() if voxels else 16))
     rows = [(self[i]['sample'], self[i]['split'], *p) for i, (problems, _) in enumerate(found) for p in problems]
     bad = {r[0] for r in rows if r[3] == 'error'}
     rows = [r for r in rows if r[3] != 'info'] + _summed([r for r in rows if r[3] == 'info'])

@@ -203,13 +203,20 @@ def _opened(self:Manifest, uri, names, sample, unknown=None, timepoints=None, **
     img = self.arrays.get(uri) if isinstance(uri, str) else None
     if img is None and str(uri).startswith('array://'): raise MissingImageError(f'{uri}: this array was in the memory of another program')
     if img is None:
-        img = open_image(uri, channels=names if isinstance(uri, list) and names else None, **kw)
+        img = _open_scene(uri, channels=names if isinstance(uri, list) and names else None, **kw)
         if names: img = name_channels(img, names)
     if timepoints is not None:
         t = range(*_slice(timepoints).indices(img.shape[0]))
         if not len(t): raise ManifestError(f"sample {sample}: timepoints {timepoints!r} leave none of the {img.shape[0]} of {img.uri}")
         if len(t) < img.shape[0]: img = img.view(t=slice(t.start, t.stop, t.step))
     return img if unknown is None else _with_unknown(img, unknown)
+
+def _open_scene(uri, scene=None, **kw):
+    "A table says '2' for the number of a scene as for its name"
+    try: return open_image(uri, scene=scene, **kw)
+    except MissingImageError:
+        if not (scene and scene.isdigit()): raise
+        return open_image(uri, scene=int(scene), **kw)
 
 @patch
 def channels(self:Manifest,

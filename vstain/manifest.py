@@ -17,7 +17,7 @@ from fsspec.core import url_to_fs
 from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError, atomic_path, did_you_mean, n_cpus,
                          read_json, rng_for, write_json)
 from .remote import RemotePath, as_path, reach
-from .store import Image, from_array, is_plate, list_fovs, open_image, _READERS
+from .store import Image, from_array, is_plate, list_fovs, open_image, _MAKERS, _READERS
 from .table import Manifest, ROLES, SPLITS, _as_list, _in_threads, _missing, _names, _split_name, _uri
 
 _all_ = ['Manifest', 'ROLES', 'SPLITS'] # made in `table`, asked for here
@@ -132,7 +132,7 @@ def cycle(cls:Manifest,
 
 # %% ../nbs/11_manifest.ipynb #c015
 _WHOLE = ('.zarr', '.n5')
-_IMAGES = (*_READERS, '.czi', '.lif', '.nd2', *_WHOLE)
+_IMAGES = (*_READERS, *_MAKERS, *_WHOLE)
 
 def _all_files(folder):
     "Paths of all files below a folder or URL, from there on; a Zarr is one file"
@@ -760,7 +760,7 @@ def as_manifest(
     if isinstance(data, (list, tuple)): return Manifest.concat([as_manifest(d, source, target, labels) for d in data])
     if _is_datasplit(data): return Manifest.from_cellmap(data, target, **(dict(source=source) if source else {}))
     if Path(str(data)).suffix.lower() in _TABLES or _has_tables(data): return Manifest.from_csv(data, source=source, target=target)
-    files = [f for f in _matches(data) if not f.endswith(_WHOLE) and f.lower().endswith(_IMAGES)]
+    files = [f for f in _matches(data) if Path(f).is_file() or not f.endswith(_WHOLE) and f.lower().endswith(_IMAGES)]
     if files: return _from_files(files, source)
     if _is_plain_folder(data): return Manifest.from_folder(data, _by_channel(source) or '', _by_channel(target), _by_channel(labels))
     return Manifest.from_ome_zarr(data, source, target, labels)

@@ -427,7 +427,7 @@ def dataloaders(
     device=None, # by default the GPU where there is one
     scale=None, # (z, y, x) or (y, x), µm per voxel that all images are brought to; by default as they are stored, and the target's where source and target differ
     sampler=None, # 'uniform', 'foreground', 'balanced' (by class), 'weighted' (by the weight images), dict(name=…, options…), or a sampler
-    classes=None, # target channels that are classes (0, 1, NaN), not to be normalised; a dict says what they are made of, e.g. {'cell': ['nucleus', 'cytosol']}
+    classes=None, # target channels that are classes: 1 where they are above 0, not normalised; a dict says what they are made of, e.g. {'cell': ['nucleus', 'cytosol']}
     largest:int=256, # longest side of the patch that is the default, along y and x
     preload:bool=False, # take all images into memory first, if they fit into half of what is free
 )->DataLoaders: # fastai `DataLoaders` with `.spec`; raises `ManifestError`, `ShapeError`, `MissingChannelError`, `ConfigError`

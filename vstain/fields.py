@@ -171,9 +171,10 @@ def _stacked(self:Fov, role, parts):
 def infer(self:Fov,
     target:np.ndarray, # (C, Z, Y, X), NaN where unknown; changed in place
 )->np.ndarray: # the same
-    "Fill in what follows from the classes that are known"
-    if not any(self.classes.values()) or target.dtype.kind != 'f' or not np.isnan(target.sum()): return target
+    "Classes as 0 or 1, with what follows from those that are known"
     at = {c: k for k, c in enumerate(self.channels['target']) if c in self.classes}
+    for k in at.values(): np.copyto(target[k], 1, where=target[k] > 0)
+    if not any(self.classes.values()) or target.dtype.kind != 'f' or not np.isnan(target.sum()): return target
     for c, a in infer_classes({c: target[k] for c, k in at.items()}, {c: parts for c, parts in self.classes.items() if parts}).items():
         if c in at: target[at[c]] = a
     return target

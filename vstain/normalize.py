@@ -63,7 +63,7 @@ _PIECE = 1 << 15 # voxels
 
 def _counts(x):
     "How often each number from 0 occurs"
-    return torch.bincount(torch.from_numpy(x)).numpy()
+    return torch.bincount(torch.from_numpy(x if x.flags.writeable else x.copy())).numpy()
 
 @patch
 def _add_integers(self:Moments, x):
@@ -171,7 +171,7 @@ def _jobs(m, channels):
             if role not in row or not isinstance(row[role], (str, list)): continue
             img = m.open(i, role)
             for c in img.indices(sorted(wanted, key=str) if wanted and channels else (row[f'{role}_channels'] or None)):
-                job = out.setdefault((img.uri, img.channels[c]), dict(img=img, c=c, train=False, sample=row['sample'], partial=pd.notna(row.get(f'{role}_unknown'))))
+                job = out.setdefault((img.uri, img.channels[c]), dict(img=img, c=c, role=role, train=False, sample=row['sample'], partial=pd.notna(row.get(f'{role}_unknown'))))
                 job['train'] |= row['split'] == 'train'
     return list(out.values())
 
@@ -193,13 +193,14 @@ def preprocess(
     m = as_manifest(data); jobs = _jobs(m, channels)
     any_train, dataset, rows, new = any(j['train'] for j in jobs), {}, [], {}
     for j in progress(jobs, 'intensity statistics'):
-        img, ch = j['img'], j['img'].channels[j['c']]
+        img, ch, kind = j['img'], j['img'].channels[j['c']], (j['role'], j['img'].channels[j['c']])
         whole, by_t, out = _fov_statistics(img, j['c'], workers)
         fov = whole.summary()
-        if (j['train'] or not any_train) and whole.n and whole.hi > whole.lo: dataset.setdefault(ch, Moments(img.dtype)).merge(_same_bins(whole, dataset[ch]))
+        if (j['train'] or not any_train) and whole.n and whole.hi > whole.lo: dataset.setdefault(kind, Moments(img.dtype)).merge(_same_bins(whole, dataset[kind]))
         new.setdefault(img.uri, (img, {}))[1][ch] = dict(fov_statistics=fov, timepoint_statistics=by_t)
         rows.append(dict(sample=j['sample'], channel=ch, **(fov or {}), **{f'{k}_timepoints': v for k, v in out.items() if k != 'left_out'}, voxels_left_out=out['left_out'], expected=j['partial']))
-    _store(m, new, {ch: d.summary() for ch, d in dataset.items()}, write)
+    done = {kind: d.summary() for kind, d in dataset.items()}
+    _store(m, new, {(j['img'].uri, c): done[j['role'], c] for j in jobs if (j['role'], c := j['img'].channels[j['c']]) in done}, write)
     return _report(pd.DataFrame(rows)).drop(columns='expected', errors='ignore')
 
 # %% ../nbs/12_normalize.ipynb #c019
@@ -217,10 +218,10 @@ def _store(m, new, dataset, write):
     plates = {}
     for img, chans in new.values():
         for ch, levels in chans.items():
-            if ch in dataset: levels['dataset_statistics'] = dataset[ch]
+            if (img.uri, ch) in dataset: levels['dataset_statistics'] = dataset[img.uri, ch]
         _write(m, img, {c: {k: v for k, v in l.items() if v} for c, l in chans.items()}, plates if write else None)
         root = plate_root(img.uri) if img.group else None
-        if root and write: plates.setdefault(root, {}).update({c: {'dataset_statistics': dataset[c]} for c in chans if c in dataset})
+        if root and write: plates.setdefault(root, {}).update({c: {'dataset_statistics': dataset[img.uri, c]} for c in chans if (img.uri, c) in dataset})
     for root, stats in plates.items(): _update_group(root, {'normalization': stats})
     if m.path and any(not img.group for img, _ in new.values()): m.write_statistics()
 

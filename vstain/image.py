@@ -40,6 +40,7 @@ class Image:
         if len(self.channels) != self.shape[1]:
             raise FormatError(f"{uri}: {len(self.channels)} channel names ({', '.join(self.channels)}) for {self.shape[1]} channels")
         self.scale, self.translation = (v if v is None else tuple(round(float(x), 9) for x in v) for v in (scale, translation))
+        if self.scale and not all(0 < s < np.inf for s in self.scale): self.scale = None # what some programs write where they do not know
         self.group, self.remote = (group, None) if isinstance(group, Path) else (None, group) # attributes of the first can be updated
         self.coarser, self.time_step, self.files, self.version, self._attrs = coarser, time_step, tuple(files), version, attrs or {}
 
@@ -210,10 +211,11 @@ def _view_levels(img, tc): return [i.view(*tc) for i in img.pyramid[1:]]
 @patch(as_prop=True)
 def pyramid(self:Image)->list: # finest first
     "The image at each of its resolution levels, from its own on"
-    if callable(self.coarser): self.coarser = self.coarser()
-    for i in self.coarser:
+    coarser = self.coarser() if callable(self.coarser) else self.coarser
+    for i in coarser:
         if len(i.channels) == len(self.channels): i.channels, i.named = self.channels, self.named
-    return [self, *self.coarser]
+    self.coarser = coarser
+    return [self, *coarser]
 
 @patch(as_prop=True)
 def levels(self:Image)->list: # (shape, scale, translation), each along (z, y, x); finest first

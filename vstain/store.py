@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['open_image', 'list_scenes', 'is_plate', 'list_fovs', 'plate_root', 'ImageWriter', 'create_image', 'create_plate',
-           'is_plate_name', 'finished', 'write_pyramid', 'deep_merge']
+           'is_plate_name', 'finished', 'write_pyramid', 'deep_merge', 'Image', 'from_array', 'name_channels',
+           'resample', 'stack_images']
 
 # %% ../nbs/10_store.ipynb #c002
 import contextlib, hashlib, io, itertools, json, os, re, shutil, struct, warnings
@@ -20,6 +21,8 @@ from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, Mi
                          did_you_mean, need, read_json, to_tczyx, write_json, _temp_beside)
 from .image import Image, from_array, name_channels, resample, stack_images, _same_edge
 from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
+
+_all_ = ['Image', 'from_array', 'name_channels', 'resample', 'stack_images']
 
 # %% ../nbs/10_store.ipynb #c005
 def _json_at(path):
@@ -159,7 +162,7 @@ def _lister(path):
     inner, up = path.name, path.parent
     for _ in range(5):
         found = _zarr_attrs(up)
-        for i, d in enumerate(found[1].get('multiscales', [{}])[0].get('datasets', []) if found else []):
+        for i, d in enumerate(found[1]['multiscales'][0].get('datasets', []) if found and found[1].get('multiscales') else []):
             if str(d['path']).strip('/') == inner: return up, i
         if up.suffix in ('.zarr', '.n5') or up == up.parent: return
         inner, up = f'{up.name}/{inner}', up.parent
@@ -188,7 +191,7 @@ def _open_bare(path, node, level, axes):
     found = _lister(path)
     if found: return _open_ngff(found[0], found[1] + level, axes, path if not level else None)
     _, attrs, meta, fmt = node; array = _open_zarr_array(path, fmt)
-    if level: raise MissingImageError(f'{path}: no resolution level {level}; it is a single array')
+    _single(path, level, None)
     axes = check_axes(axes or _array_axes(attrs, meta, len(array.shape)) or _guess_axes(tuple(array.shape), path), len(array.shape), str(path))
     scale, shift = _array_place(attrs, axes)
     return Image(path, array, axes, None, scale, None, attrs, [path] if isinstance(path, Path) else [], translation=shift)
@@ -217,6 +220,7 @@ def _tiff_axes(series, path):
     "TCZYX letters for the axes of a TIFF series: colour samples are channels, unknown stack axes are z"
     axes = series.axes.upper().replace('S', 'C') if 'C' not in series.axes.upper() else series.axes.upper()
     unknown = [a for a in axes if a not in AXES]
+    if len(unknown) > 1 and axes.strip(''.join(unknown)) == 'YX': return _guess_axes(series.shape, path)
     if len(unknown) == 1 and 'Z' not in axes:
         if len(axes) > 2: warnings.warn(f"{path}: axis {unknown[0]!r} of {series.axes} is taken for Z; say axes= to settle it")
         axes = axes.replace(unknown[0], 'Z')
@@ -245,6 +249,11 @@ def _pick(scene, names, uri):
     if isinstance(scene, (int, np.integer)) and 0 <= scene < len(names): return int(scene)
     if str(scene) in names: return names.index(str(scene))
     raise MissingImageError(f"{uri} has no scene {scene!r}; {did_you_mean(scene, names)}")
+
+def _single(path, level, scene):
+    "Refuse levels and scenes of what has none"
+    if level: raise MissingImageError(f'{path}: no resolution level {level}; it has 1')
+    if scene not in (None, '', 0): raise MissingImageError(f'{path} has no scene {scene!r}; it holds one image')
 
 class _FileArray:
     "What a file holds, opened by `load` at the first read and in every process anew"
@@ -332,6 +341,7 @@ def _decode_picture(path, version, deep, ndim):
 
 def _open_picture(path, level=0, axes=None, scene=None):
     import PIL.Image
+    _single(path, level, scene)
     def _get():
         with path.open() if isinstance(path, RemotePath) else open(path, 'rb') as f, PIL.Image.open(f) as im: return im.mode, im.size, str(im.tile), 'transparency' in im.info
     try: mode, (w, h), tile, clear = reach(path, _get)
@@ -346,6 +356,7 @@ def _open_picture(path, level=0, axes=None, scene=None):
 def _load_npy(path): return np.load(path, mmap_mode='r') if isinstance(path, Path) else np.load(io.BytesIO(path.read_bytes()))
 
 def _open_npy(path, level=0, axes=None, scene=None):
+    _single(path, level, scene)
     try: a = _load_npy(path)
     except VstainError: raise
     except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
@@ -397,6 +408,7 @@ def open_image(
 )->Image: # raises `MissingImageError`, `FormatError`, `UnreachableError`
     "Open an image lazily as TCZYX"
     if isinstance(uri, Image): return uri
+    if uri is None or isinstance(uri, (str, list, tuple)) and not uri: raise MissingImageError('no image is named')
     if isinstance(uri, (list, tuple)): return stack_images([open_image(u, axes, None, level, scene, storage_options) for u in uri], channels)
     path = as_path(uri, storage_options)
     if isinstance(path, Path) and not path.exists(): raise MissingImageError(f"{path}: no such file or folder{_nearest_parent(path)}")
@@ -432,10 +444,11 @@ def _open_zarr(path, level=0, axes=None, scene=None):
     node = _zarr_node(path)
     if node is None and isinstance(path, Path): raise FormatError(f"{path}: this folder is no Zarr group or array")
     if node is None: raise MissingImageError(f"{path}: no Zarr group or array here; known files end in {', '.join(_READERS)}")
-    if node[0] == 'array': return _open_bare(path, node, level, axes)
-    _, ome, _ = _zarr_attrs(path)
-    if 'multiscales' in ome: return _open_ngff(path, level, axes)
-    if path.name == 'labels' and _label_names(path.parent): return _open_labels(path, level)
+    _, ome, _ = _zarr_attrs(path) or (None, {}, None)
+    labels = path.name == 'labels' and _label_names(path.parent)
+    if node[0] == 'array' or ome.get('multiscales') or labels:
+        _single(path, 0, scene)
+        return _open_bare(path, node, level, axes) if node[0] == 'array' else _open_labels(path, level) if labels else _open_ngff(path, level, axes)
     if scene is not None:
         fovs = list_fovs(path, getattr(path, 'options', None))
         return open_image(list(fovs.values())[_pick(scene, list(fovs), path)], axes, None, level, storage_options=getattr(path, 'options', None))
@@ -460,7 +473,7 @@ def list_fovs(
     if _reader(root) is not _open_zarr: return {'': str(root)}
     node, found = _zarr_node(root), _zarr_attrs(root)
     if node is None: raise FormatError(f'{root}: not an OME-Zarr group') if isinstance(root, Path) else MissingImageError(f'{root}: no Zarr group here')
-    if found is None or 'multiscales' in found[1]: return {'': str(root)}
+    if found is None or found[1].get('multiscales'): return {'': str(root)}
     names = _plate_names(root, found[1]) if 'plate' in found[1] else _group_names(root)
     return {n: str(root/n) for n in names}
 

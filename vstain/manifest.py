@@ -268,16 +268,15 @@ def from_arrays(cls:Manifest,
     labels=None, # likewise
     weight=None, # likewise
     axes=None, # axes of the arrays where they are not the usual ones, or {role: axes}
-    scale=None, # (z, y, x) in µm per voxel
+    scale=None, # (z, y, x) in µm per voxel, or {role: scale}
     source_channels=None, # names of the source's channels
     target_channels=None, # names of the target's channels
-    split=None, # a split for each sample
-    samples=None, # names of the samples; by default their numbers
+    split=None, # a split for each sample; where nothing is paired, for each of a role: {role: splits}
+    samples=None, # names of the samples, likewise; by default their numbers
     paired:bool=True, # False: sources and targets do not belong together, and are drawn independently
 )->Manifest: # raises `ManifestError`, `ShapeError`
     "A manifest of arrays in memory"
-    if not paired: return cls.concat([cls.from_arrays(what, axes=_of_role(axes, r), scale=scale, source_channels=names)._as_role(r)
-                                      for r, what, names in (('source', source, source_channels), ('target', target, target_channels))])
+    if not paired: return _unpaired_arrays(source, target, labels, weight, source_channels, target_channels, axes=axes, scale=scale, split=split, samples=samples)
     arrays, cols, samples = {}, {}, [str(s) for s in samples] if samples is not None else None
     names = dict(source=_names(source_channels), target=_names(target_channels))
     for role, what in dict(source=source, target=target, labels=labels, weight=weight).items():
@@ -287,23 +286,28 @@ def from_arrays(cls:Manifest,
         if len(many) != len(samples): raise ManifestError(f"{role}: {len(many)} arrays for {len(samples)} samples ({', '.join(samples[:4])}{' …' if len(samples) > 4 else ''})")
         for s, a in many.items():
             uri = f'array://{role}/{s}/{next(_NUMBERS)}'
-            arrays[uri] = _array_image(a, _of_role(axes, role), names.get(role), scale, uri)
+            arrays[uri] = _array_image(a, _of_role(axes, role), names.get(role), _of_role(scale, role), uri)
             cols.setdefault(role, []).append(uri); cols.setdefault(f'{role}_channels', []).append(arrays[uri].channels if arrays[uri].named else [])
     return cls(pd.DataFrame(dict(sample=samples, **cols) | ({'split': split} if split is not None else {})), arrays)
 
-@patch
-def _as_role(self:Manifest, role):
-    "Rows with nothing but a source, as rows with nothing but another role"
-    df = self.df.assign(sample=[f'{role}/{s}' for s in self.df['sample']])
+# %% ../nbs/11_manifest.ipynb #c036
+def _unpaired_arrays(source, target, labels, weight, source_channels, target_channels, **options):
+    if labels is not None or weight is not None: raise ManifestError('paired=False is for sources and targets, not labels or weights')
+    return Manifest.concat([_one_role('source', source, source_channels, options), _one_role('target', target, target_channels, options)])
+
+def _one_role(role, arrays, channels, options):
+    "A manifest whose rows have nothing but one role"
+    m = Manifest.from_arrays(arrays, source_channels=channels, **{k: _of_role(v, role) for k, v in options.items()})
+    df = m.df.assign(sample=[f'{role}/{s}' for s in m.df['sample']])
     if role != 'source': df = df.rename(columns={'source': role, 'source_channels': f'{role}_channels'}).assign(source=None)
-    return Manifest(df, self.arrays)
+    return Manifest(df, m.arrays)
 
 def _many_arrays(what, samples):
     "Arrays by sample: a list has one for each, anything else is the only one"
     many = list(what) if isinstance(what, (list, tuple)) else [what]
     return dict(zip(samples if samples and len(samples) == len(many) else map(str, range(len(many))), many))
 
-# %% ../nbs/11_manifest.ipynb #c038
+# %% ../nbs/11_manifest.ipynb #c039
 def _sidecar(path): return Path(f'{path}.json')
 
 @patch
@@ -339,7 +343,7 @@ def to_parquet(self:Manifest,
     self.path = Path(path); self.write_statistics(path)
     return self.path
 
-# %% ../nbs/11_manifest.ipynb #c040
+# %% ../nbs/11_manifest.ipynb #c041
 _TABLES = ('.csv', '.tsv', '.parquet', '.pq')
 
 def _split_tables(path):
@@ -369,7 +373,7 @@ def _read_csv(path, data, dtype, **kw):
         return pd.read_csv(io.BytesIO(data), sep=other[0], dtype=dtype, na_values=[''], **kw) if other else df
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e: raise FormatError(f'{path}: not a readable CSV ({e})') from e
 
-# %% ../nbs/11_manifest.ipynb #c041
+# %% ../nbs/11_manifest.ipynb #c042
 def _read_bytes(path):
     try: return as_path(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError): raise MissingImageError(f'{path}: no such file') from None
@@ -389,7 +393,7 @@ def _datasplit_rows(path):
     lines = ((n, line) for n, line in enumerate(_read_text(path).splitlines(), 1) if line.strip() and not line.startswith('#'))
     for n, line in lines: yield n, [c.strip() for c in next(csv.reader([line], skipinitialspace=True))]
 
-# %% ../nbs/11_manifest.ipynb #c042
+# %% ../nbs/11_manifest.ipynb #c043
 @patch(cls_method=True)
 def from_csv(cls:Manifest,
     path, # CSV file or URL, or a folder with a table for each split (train.csv, valid.csv …)
@@ -420,7 +424,7 @@ def from_parquet(cls:Manifest,
     "A manifest from a Parquet table of files"
     return cls.from_csv(path, columns, source, target, labels, weight)
 
-# %% ../nbs/11_manifest.ipynb #c043
+# %% ../nbs/11_manifest.ipynb #c044
 @patch(cls_method=True)
 def _from_tables(cls:Manifest, tables, path, columns, given, statistics):
     frames = [_renamed(df, f, columns, given).assign(**{'split': split} if split else {}) for split, f, df in tables]
@@ -463,7 +467,7 @@ def _near(table, uri):
     near = Path(table).absolute().parent/uri
     return str(near) if not Path(uri).exists() and near.exists() else uri
 
-# %% ../nbs/11_manifest.ipynb #c049
+# %% ../nbs/11_manifest.ipynb #c050
 def _parse_crop(path, n, cells):
     "Split, raw image, folder of the crop, its classes"
     if len(cells) not in (3, 5): raise FormatError(f'{path}, line {n}: {len(cells)} columns; a crop is "train|validate","<raw>.zarr","<raw dataset>","<truth>.zarr","<truth dataset>/[class,class]"')
@@ -474,7 +478,7 @@ def _parse_crop(path, n, cells):
     if not names: raise FormatError(f"{path}, line {n}: {truth!r} must end with classes, such as crop1/[nuc,mito]")
     return _split_name(cells[0]), _near(path, raw), _near(path, crop), names
 
-# %% ../nbs/11_manifest.ipynb #c050
+# %% ../nbs/11_manifest.ipynb #c051
 @patch(cls_method=True)
 def from_cellmap(cls:Manifest,
     path, # datasplit CSV, file or URL
@@ -496,15 +500,15 @@ def from_cellmap(cls:Manifest,
     if not rows: raise ManifestError(f'{path}: it lists no crops')
     return cls(pd.DataFrame(rows), path=path)
 
-# %% ../nbs/11_manifest.ipynb #c052
+# %% ../nbs/11_manifest.ipynb #c053
 def _crawl(template, **only):
     "(path, fields) of all that fits a template with {fields}; `only` are names or patterns for them"
     fs, path = _file_system(template)
     found = [(None, {})]
-    for part in path.split('/'): found = [hit for base, fields in found for hit in _crawl_part(fs, base, part, fields, only)]
+    for part in path.split('/'): found = [hit for hits in _in_threads(lambda f: _crawl_part(fs, *f, part, only), found, 'searching') for hit in hits]
     return fs, found
 
-def _crawl_part(fs, base, part, fields, only):
+def _crawl_part(fs, base, fields, part, only):
     for k, v in fields.items(): part = part.replace(f'{{{k}}}', v)
     if not re.search(r'[*{]', part): return [(part if base is None else f'{base}/{part}', fields)]
     try: names = sorted(e.rstrip('/').rsplit('/', 1)[-1] for e in reach(as_path(_full(fs, base)), lambda: fs.ls(base, detail=False)))
@@ -520,7 +524,7 @@ def _container(path):
     if n is None: raise FormatError(f'{path}: no part of this path ends with .zarr')
     return '/'.join(parts[:n]), '/'.join(parts[n:])
 
-# %% ../nbs/11_manifest.ipynb #c053
+# %% ../nbs/11_manifest.ipynb #c054
 def make_datasplit(
     path, # CSV to write or replace
     search_path:str, # '…/{dataset}/{dataset}.zarr/recon-1/labels/groundtruth/{crop}/{label}', a path or a URL
@@ -547,18 +551,18 @@ def make_datasplit(
             out.writerow([use, *_container(raw_at), container, f"{dataset}/[{','.join(names)}]"])
     return Path(path)
 
-# %% ../nbs/11_manifest.ipynb #c054
+# %% ../nbs/11_manifest.ipynb #c055
 def _find_crops(search_path, classes, raw, datasets, crops, scale):
     "Path of a crop → (path of its raw image, classes it has)"
     fs, hits = _crawl(search_path, dataset=datasets, crop=crops, label=classes)
-    raws, out, lost = {}, {}, {}
+    at = {p: raw.format(**f) if '{' in raw else f"{p.partition('/labels/')[0]}/{raw}" for p, f in hits}
+    images = list(dict.fromkeys([*at.values(), *(at if scale is not None else ())]))
+    cannot = dict(zip(images, _in_threads(lambda i: _usable(fs, i, scale), images, 'opening')))
+    out, lost = {}, {}
     for path, fields in hits:
-        crop, label = path.rsplit('/', 1)
-        at = raw.format(**fields) if '{' in raw else f"{crop.partition('/labels/')[0]}/{raw}"
-        if at not in raws: raws[at] = _usable(fs, at, scale)
-        why = raws[at] or scale and _usable(fs, path, scale)
+        why = cannot[at[path]] or cannot.get(path)
         if why: lost[why] = path
-        else: out.setdefault(_full(fs, crop), (_full(fs, at), []))[1].append(fields['label'])
+        else: out.setdefault(_full(fs, path.rsplit('/', 1)[0]), (_full(fs, at[path]), []))[1].append(fields['label'])
     for why, where in lost.items(): warnings.warn(f'{where}: left out, {why}')
     if not out: raise ManifestError(f"{search_path}: no crop of {', '.join(classes)} was found" + (f" ({', '.join(lost)})" if lost else '; compare the path with what is there'))
     return {c: (at, sorted(names, key=classes.index)) for c, (at, names) in out.items()}
@@ -587,7 +591,7 @@ def _usage(found, classes, valid, force, seed):
     if len(chosen) == len(crops): raise ManifestError(f"no crop is left to train on: none of {len(crops)} has all of the classes {', '.join(classes)}")
     return {c: 'validate' if c in chosen else 'train' for c in sorted(crops)}
 
-# %% ../nbs/11_manifest.ipynb #c063
+# %% ../nbs/11_manifest.ipynb #c064
 def _box(img, known):
     "First and last edge (z, y, x), µm; an image without translation begins at 0, or at the edge of the other where neither has one"
     at = img.translation or ((0, 0, 0) if known else np.array(img.scale)/2)
@@ -619,7 +623,7 @@ def _places(source, target, role, axes, alike):
 
 def _by(v, axes): return ' × '.join(f'{x:g}' for x in v[axes])
 
-# %% ../nbs/11_manifest.ipynb #c064
+# %% ../nbs/11_manifest.ipynb #c065
 @patch
 def _row_problems(self:Manifest, i, voxels, paired):
     "(role, severity, problem) of one row, and what was counted in its voxels"
@@ -639,7 +643,7 @@ def _row_problems(self:Manifest, i, voxels, paired):
     if paired and _missing(row['source']): out.append(('source', 'error', 'no source is given'))
     return out, counts
 
-# %% ../nbs/11_manifest.ipynb #c066
+# %% ../nbs/11_manifest.ipynb #c067
 def _voxel_problems(img, channels, role, counts):
     "(role, severity, problem) found by reading the voxels; adds to `counts` how many are known and above 0"
     out = []
@@ -653,7 +657,7 @@ def _voxel_problems(img, channels, role, counts):
         out += [(role, severity, f'{name} {why}'.strip()) for severity, why in _bad_voxels(v, role)]
     return out
 
-# %% ../nbs/11_manifest.ipynb #c067
+# %% ../nbs/11_manifest.ipynb #c068
 def _scan(img, c):
     "What one channel holds, read about 64 MB at a time"
     T, _, Z, Y, X = img.shape; step = max(1, 2**26//(Y*X*img.dtype.itemsize))
@@ -690,7 +694,7 @@ def _missing_chunks(img):
         gone = a.nchunks - a.nchunks_initialized
         if gone: return f'{gone} of {a.nchunks} chunks of {Path(*Path(f).parts[-2:])} were never written, and read as {a.fill_value}'
 
-# %% ../nbs/11_manifest.ipynb #c069
+# %% ../nbs/11_manifest.ipynb #c070
 _GROUPS = ('well', 'donor', 'patient', 'subject', 'animal', 'slide')
 
 def _leaks(df, groups):
@@ -718,7 +722,7 @@ def _class_counts(df, counts):
 
 def _above(known, n): return f' ({n/known:.1%} of their voxels above 0)' if known else ''
 
-# %% ../nbs/11_manifest.ipynb #c070
+# %% ../nbs/11_manifest.ipynb #c071
 @patch
 def check(self:Manifest,
     voxels:bool=False, # read every voxel, too: corrupt chunks, empty and saturated images, how much there is of each class
@@ -745,7 +749,7 @@ def _summed(rows):
     for r in rows: by.setdefault(r[2:], []).append(r)
     return [same[0] if len(same) == 1 else ('*', '*', *key[:2], f'{key[2]} ({len(same)} samples)') for key, same in by.items()]
 
-# %% ../nbs/11_manifest.ipynb #c078
+# %% ../nbs/11_manifest.ipynb #c079
 def as_manifest(
     data, # manifest or table; path, URL or pattern of a manifest file, a CellMap datasplit, a plate, an image or a folder of images; an array; or a list of these
     source=None, # source channels; in a folder patterns of files, 'Phase=*_d0.tif'
@@ -768,7 +772,8 @@ def as_manifest(
 def _has_tables(data): return not _is_url(data) and Path(data).is_dir() and any(_split_name(f.stem) for f in Path(data).iterdir() if f.suffix.lower() in _TABLES)
 
 def _is_plain_folder(data):
-    "A folder that is no Zarr"
+    "A folder that is no Zarr, nor in one"
+    if any(p.endswith(_WHOLE) for p in str(data).split('/')): return False
     fs, path = _file_system(data)
     def _look(): return fs.isdir(path) and not any(fs.exists(f'{path}/{f}') for f in ('.zgroup', '.zarray', 'zarr.json', '.zattrs'))
     return reach(as_path(data), _look)

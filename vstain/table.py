@@ -63,11 +63,16 @@ class Manifest:
     def __iter__(self): return (self[i] for i in range(len(self)))
     def __repr__(self):
         splits = ', '.join(f'{n} {s}' for s, n in self.df.split.value_counts().items())
-        return f"Manifest of {len(self)} fields of view ({splits}); " + '; '.join(f"{r}: {', '.join(self._names(r)) or 'all channels'}" for r in ROLES if r in self.df)
+        return f"Manifest of {len(self)} {'' if self.paired else 'unpaired '}fields of view ({splits}); " + '; '.join(f"{r}: {', '.join(self._names(r)) or 'all channels'}" for r in ROLES if r in self.df)
     def _names(self, role): return list(dict.fromkeys(c for cs in self.df[f'{role}_channels'] for c in cs))
     def _repr_html_(self):
         short = self.df.drop(columns=[c for c in self.df if c.endswith('_channels')])
         return f'<p>{self!r}</p>' + short.to_html(max_rows=8, index=False)
+    @property
+    def paired(self)->bool:
+        "False where no row has both a source and a target: the two are then drawn independently (unpaired translation)"
+        roles = [self.df[r].notna() for r in ('source', 'target') if r in self.df]
+        return len(roles) < 2 or not all(r.any() for r in roles) or bool((roles[0] & roles[1]).any())
     def __getstate__(self): return {**self.__dict__, '_images': {}, '_lock': None}
     def __setstate__(self, d): self.__dict__.update(d); self._lock = threading.Lock()
 
@@ -218,6 +223,7 @@ def _open_scene(uri, scene=None, **kw):
         if not (scene and scene.isdigit()): raise
         return open_image(uri, scene=int(scene), **kw)
 
+# %% ../nbs/10a_table.ipynb #c017
 @patch
 def channels(self:Manifest,
     role:str='source', # 'source', 'target', 'labels' or 'weight'
@@ -226,13 +232,6 @@ def channels(self:Manifest,
     if not self.has(role): return []
     names = self._names(role)
     return names or list(self.open(int(np.flatnonzero(self.df[role].notna())[0]), role).channels)
-
-# %% ../nbs/10a_table.ipynb #c017
-@patch(as_prop=True)
-def paired(self:Manifest)->bool:
-    "False where no row has both a source and a target: the two are then drawn independently (unpaired translation)"
-    both = self.df['source'].notna() & self.df['target'].notna() if 'target' in self.df else None
-    return both is None or bool(both.any()) or not self.has('target') or not self.has('source')
 
 # %% ../nbs/10a_table.ipynb #c022
 @patch

@@ -85,9 +85,12 @@ def _pair(truth, i, find, suffix):
     return Pair(sample, row, found, img, channels, weight, suffix)
 
 def _on_truth(found, img):
-    "A prediction of another scale, read on the grid of the truth"
-    differs = found.scale and img.scale and any(abs(a/b - 1) > 1e-3 for a, b, n in zip(found.scale, img.scale, img.shape[2:]) if n > 1)
-    return resample(found, img.scale, img.shape[2:], img.translation) if differs else found
+    "A prediction of another scale or place, read on the grid of the truth"
+    if not (found.scale and img.scale): return found
+    axes = [k for k in range(3) if img.shape[2 + k] > 1]
+    differs = any(abs(found.scale[k]/img.scale[k] - 1) > 1e-3 for k in axes)
+    moved = found.translation and img.translation and any(abs(found.translation[k] - img.translation[k]) > .01*img.scale[k] for k in axes)
+    return resample(found, img.scale, img.shape[2:], img.translation) if differs or moved else found
 
 def _check_shape(sample, found, img):
     size = lambda i: (i.shape[0], *i.shape[2:])

@@ -302,18 +302,19 @@ class Affine(Resampled):
         mine['matrix'][both] = flip_turn_matrices()[theirs['code'][both]] @ mine['matrix'][both]
         return True
 
+# %% ../nbs/20_transforms.ipynb #c029
 def flip_turn_matrices()->torch.Tensor: # (8, 2, 2), for each code of `FlipTurn`: position in the input for a position in the output, (x, y) from the centre
     "The symmetries of a square as matrices"
     flips = torch.tensor([[[1. - (c & 2), 0], [0, 1 - 2*(c & 1)]] for c in range(4)])
     return torch.cat([flips, torch.tensor([[0., 1], [1, 0]]) @ flips])
 
-# %% ../nbs/20_transforms.ipynb #c029
+# %% ../nbs/20_transforms.ipynb #c030
 def _range(r, name, above=None):
     lo, hi = r
     if not lo <= hi or (above is not None and lo <= above): raise ConfigError(f"{name} must be (low, high), low ≤ high{'' if above is None else f', above {above}'}, not {r}")
     return float(lo), float(hi)
 
-# %% ../nbs/20_transforms.ipynb #c031
+# %% ../nbs/20_transforms.ipynb #c032
 def sample_at(
     x, # planes, (B, P, Y, X), floating point or integer
     grid, # (B, Y, X, 2): positions (x, y), −1 and 1 at the outer edges of the outermost pixels
@@ -354,7 +355,7 @@ def warp(
     "Resample planes under an affine map of positions, reflecting at the edges"
     return sample_at(x, affine_positions(matrix.to(x.device), x.shape[-2:]), nearest)
 
-# %% ../nbs/20_transforms.ipynb #c041
+# %% ../nbs/20_transforms.ipynb #c042
 class Intensity(Augmentation):
     "Base of transforms that change sources and leave truth, labels and weights alone"
     order, touches = 20, SourceTensor
@@ -375,7 +376,7 @@ def _as(v, x):
     "Per-sample (and per-channel) numbers, shaped to be broadcast with `x`"
     return v.reshape(*v.shape, *[1]*(x.ndim - v.ndim)).to(x.device, x.dtype)
 
-# %% ../nbs/20_transforms.ipynb #c043
+# %% ../nbs/20_transforms.ipynb #c044
 class ScaleShift(Intensity):
     "Multiply each channel by a number and add another"
     order = 22
@@ -402,7 +403,7 @@ class ScaleShift(Intensity):
         for o, old, a, b in zip(out.flatten(0, 1), x.flatten(0, 1), d['scale'].flatten().tolist(), d['shift'].flatten().tolist()): torch.mul(old, a, out=o).add_(b)
         return out
 
-# %% ../nbs/20_transforms.ipynb #c046
+# %% ../nbs/20_transforms.ipynb #c047
 class Gamma(Intensity):
     "Raise each channel to a power within its own range, which stays the same"
     order = 21
@@ -427,7 +428,7 @@ class Gamma(Intensity):
         span = (hi - lo).clamp_min(torch.finfo(x.dtype).tiny)
         return ((x - lo)/span).clamp_(0, 1).pow_(_as(d['gamma'], x)).mul_(hi - lo).add_(lo)
 
-# %% ../nbs/20_transforms.ipynb #c049
+# %% ../nbs/20_transforms.ipynb #c050
 def gaussian_weights(
     sigma, # (B,), pixels
 ): # (B, 2r + 1), each row summing to 1, r = ⌈2.5 max σ⌉; a row with a smaller σ ends earlier
@@ -437,7 +438,7 @@ def gaussian_weights(
     w = torch.exp(-.5*(j/sigma[:, None])**2)*(j.abs() <= torch.ceil(2.5*sigma[:, None]))
     return w/w.sum(1, keepdim=True)
 
-# %% ../nbs/20_transforms.ipynb #c051
+# %% ../nbs/20_transforms.ipynb #c052
 def blur(
     x, # planes, (B, P, Y, X)
     weights, # (B, 2r + 1), for each sample
@@ -464,7 +465,7 @@ def blur_each(
     for i in range(len(x)): out[i:i + 1] = blur(planes[i:i + 1], gaussian_weights(sigma[i:i + 1]))
     return out.reshape(x.shape)
 
-# %% ../nbs/20_transforms.ipynb #c052
+# %% ../nbs/20_transforms.ipynb #c053
 class Blur(Intensity):
     "Blur each sample in the plane by its own Gaussian"
     order = 23
@@ -487,7 +488,7 @@ class Blur(Intensity):
         "Blurred planes"
         return blur_each(x, d['sigma'])
 
-# %% ../nbs/20_transforms.ipynb #c056
+# %% ../nbs/20_transforms.ipynb #c057
 @functools.cache
 def _fours():
     "65536 groups of four normal numbers, four float32 seen as one complex number of 16 bytes"
@@ -506,7 +507,7 @@ def normal(
     bits = np.random.SFC64(seed).random_raw(-(-groups//4)).view(np.uint16)[:groups]
     return _fours().index_select(0, torch.from_numpy(bits).to(torch.int32)).view(torch.float32)[:n].reshape(shape)
 
-# %% ../nbs/20_transforms.ipynb #c058
+# %% ../nbs/20_transforms.ipynb #c059
 class Noise(Intensity):
     "Add Gaussian noise, of its own strength in each sample"
     order = 24
@@ -531,7 +532,7 @@ class Noise(Intensity):
         for o, old, s, a in zip(out, x, d['seed'].tolist(), d['sigma'].tolist()): torch.add(old, normal(o.shape, s, o.device), alpha=a, out=o)
         return out
 
-# %% ../nbs/20_transforms.ipynb #c061
+# %% ../nbs/20_transforms.ipynb #c062
 _STRENGTHS = ('none', 'light', 'standard', 'strong')
 
 def augmentations(
@@ -544,5 +545,5 @@ def augmentations(
     if strength == 'standard': return [FlipTurn(), Affine(45, (.8, 1.25), p=.5), ScaleShift((.8, 1.25), .2, p=.5), Noise((0, .1), p=.5)]
     return [FlipTurn(), Affine(180, (.75, 1.33), 5, p=.75), Gamma((.6, 1.7), p=.3), ScaleShift((.6, 1.6), .5, p=.5), Blur((.3, 1.5), p=.2), Noise((0, .3), p=.5)]
 
-# %% ../nbs/20_transforms.ipynb #c066
+# %% ../nbs/20_transforms.ipynb #c067
 Augmentation.together = staticmethod(functools.partial(augment, inplace=True))

@@ -245,7 +245,7 @@ def _measure(m, fovs, norms, classes):
     if not (seen or classes): return parts, ensure_statistics(m, norms)
     told = [ensure_statistics(_one_role(m, [f for f in fovs if f.has(r) and (f.i, r) not in seen], r, classes), {'source': n}) for r, n in norms.items()]
     if any(told) and m.path: m.write_statistics()
-    return parts, bool(seen) or any(told)
+    return parts, any(told)
 
 def _one_role(m, fovs, role, classes):
     "A manifest of one role, without the channels that are classes"

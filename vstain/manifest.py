@@ -144,7 +144,7 @@ def _walk(fs, top):
     out = []
     for root, dirs, files in fs.walk(top, on_error='raise'):
         inside = [d for d in dirs if d.endswith(_WHOLE)]
-        for d in inside: dirs.remove(d)
+        for d in inside + [d for d in dirs if d.startswith('.')]: dirs.remove(d)
         out += [f'{root}/{f}'[len(top):].strip('/') for f in [*files, *inside] if not f.startswith('.')]
     return out
 
@@ -237,6 +237,7 @@ def _paired_rows(folder, roles, found, partial, first='source'):
         for role, what in roles.items():
             parts = {c: found[role, c][s] for c in what if s in found[role, c]}
             if parts: rows[-1] |= _row(folder, s, role, parts)
+    if not rows: raise ManifestError(f"{folder}: no sample has all channels of the {first}, {', '.join(map(str, roles[first]))}")
     return rows
 
 def _unpaired_rows(folder, roles, found):

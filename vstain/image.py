@@ -308,7 +308,7 @@ def _on_grid(img, fine, at, scale, translation, labels, outside):
     array = _Resampled(fine, at, labels, outside if outside is not None else 0 if labels else np.nan)
     return Image(img.uri, array, AXES, img.channels if img.named else None, scale, img.time_step, img.attrs, img.files, translation=translation)
 
-# %% ../nbs/04_image.ipynb #c045
+# %% ../nbs/04_image.ipynb #c046
 class _Stack:
     "Single images with equal axes, shown as the channels of one array TCZYX"
     def __init__(self, images):
@@ -328,7 +328,7 @@ class _Stack:
         parts = [i.read(key[0], c, *key[2:]) for i, c in self.where[key[1]]]
         return np.concatenate(parts, 1).astype(self.dtype, copy=False) if parts else np.empty((key[0].stop - key[0].start, 0, *(k.stop - k.start for k in key[2:])), self.dtype)
 
-# %% ../nbs/04_image.ipynb #c046
+# %% ../nbs/04_image.ipynb #c047
 def stack_images(
     images:list, # images of one shape, each with one channel or more
     channels=None, # names for all channels; by default those the images have, or the names of their files
@@ -340,7 +340,7 @@ def stack_images(
 
 def _stack_levels(images): return [stack_images(level) for level in zip(*(i.pyramid[1:] for i in images)) if len({i.shape[2:] for i in level}) == 1]
 
-# %% ../nbs/04_image.ipynb #c047
+# %% ../nbs/04_image.ipynb #c048
 def name_channels(
     img:Image, # an image whose file does not name its channels
     channels, # a name for each channel
@@ -351,7 +351,7 @@ def name_channels(
     img.channels, img.named = [str(c) for c in channels], True
     return img
 
-# %% ../nbs/04_image.ipynb #c050
+# %% ../nbs/04_image.ipynb #c051
 def _files_below(path):
     if not os.path.isdir(path): yield path; return
     for root, dirs, names in os.walk(path):

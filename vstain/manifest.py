@@ -564,8 +564,8 @@ def _find_crops(search_path, classes, raw, datasets, crops, scale):
         why = cannot[at[path]] or cannot.get(path)
         if why: lost[why] = path
         else: out.setdefault(_full(fs, path.rsplit('/', 1)[0]), (_full(fs, at[path]), []))[1].append(fields['label'])
-    for why, where in lost.items(): warnings.warn(f'{where}: left out, {why}')
     if not out: raise ManifestError(f"{search_path}: no crop of {', '.join(classes)} was found" + (f" ({', '.join(lost)})" if lost else '; compare the path with what is there'))
+    for why, where in lost.items(): warnings.warn(f'{where}: left out, {why}')
     return {c: (at, sorted(names, key=classes.index)) for c, (at, names) in out.items()}
 
 def _full(fs, path):

@@ -142,7 +142,7 @@ class Elastic(Resampled):
     ):
         super().__init__(p)
         if not spacing_px >= 1: raise ConfigError(f"Elastic: spacing_px must be at least 1, not {spacing_px}")
-        self.sigma_px, self.spacing_px = _range(sigma_px, 'Elastic: sigma_px'), float(spacing_px)
+        self.sigma_px, self.spacing_px = _range(sigma_px, 'Elastic: sigma_px', least=0), float(spacing_px)
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)

@@ -21,7 +21,7 @@ class Sharpen(Intensity):
         p:float=1., # probability that a sample is changed
     ):
         super().__init__(p)
-        self.sigma_px, self.amount = _range(sigma_px, 'Sharpen: sigma_px', above=0), _range(amount, 'Sharpen: amount')
+        self.sigma_px, self.amount = _range(sigma_px, 'Sharpen: sigma_px', above=0), _range(amount, 'Sharpen: amount', least=0)
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)

@@ -9,7 +9,7 @@ __all__ = ['TRANSFORMS', 'monai_transform', 'Monai', 'transform', 'pipeline', 'p
 import inspect, math
 import torch
 from fastcore.basics import patch
-from .core import ConfigError, LabelTensor, ShapeError, SourceTensor, TargetTensor, VoxelTensor, WeightTensor, did_you_mean
+from .core import ConfigError, LabelTensor, ShapeError, SourceTensor, TargetTensor, VstainError, WeightTensor, did_you_mean
 from .geometry import Elastic, Mirror, Transpose, Turn, ZScale, ZShift
 from .intensity import Cutout, FrameDrop, HistogramShift, PixelShuffle, PoissonNoise, Sharpen
 from .stains import Macenko
@@ -76,7 +76,6 @@ def apply(self:Monai,
 def _one(self:Monai, sample, seed):
     "A sample, role → tensor, through the transform"
     from monai.transforms import Randomizable
-    shapes = {r: x.shape for r, x in sample.items()}
     given, ids = dict(sample), None
     if 'labels' in sample: ids, given['labels'] = _small(sample['labels'])
     if 'weight' in sample: given['weight'] = sample['weight'].masked_fill(sample['weight'] == 0, math.nan)
@@ -86,6 +85,7 @@ def _one(self:Monai, sample, seed):
         torch.default_generator.manual_seed(seed)
         try: new = self._transform(given)
         except KeyError as e: raise ConfigError(f"{self.name}: {e}; the batch has {', '.join(sample)}. Name these in keys, or say allow_missing_keys=True") from e
+        except Exception as e: raise ConfigError(f"{self.name} failed on a sample with {', '.join(f'{r} {tuple(x.shape)}' for r, x in given.items())}: {e}") from e
     return {r: self._back(new[r], r, x, ids) for r, x in sample.items()}
 
 def _small(labels):
@@ -119,6 +119,7 @@ def transform(
     known = list(inspect.signature(TRANSFORMS[name]).parameters)
     if wrong := [k for k in options if k not in known]: raise ConfigError(f"transform {name} has no option {wrong[0]!r}; {did_you_mean(wrong[0], known)}")
     try: return TRANSFORMS[name](**options)
+    except VstainError: raise
     except (TypeError, ValueError) as e: raise ConfigError(f"transform {name}: {e}") from e
 
 # %% ../nbs/20e_pipeline.ipynb #c022

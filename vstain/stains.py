@@ -26,6 +26,8 @@ def stain_vectors(
     beta:float=.15, # pixels with less optical density than this in any channel are no tissue
 ): # (3, 2): the colours of the stains as unit vectors of optical density, haematoxylin first; None where less than 1 % is tissue
     "The two stains of an image"
+    if len(rgb) != 3: raise ShapeError(f"stains are looked for in images (3, Y, X), red, green and blue first, not {tuple(rgb.shape)}")
+    if rgb.is_floating_point() and 0 < rgb.max() <= 1: raise ConfigError("stains are looked for in images from 0 to 255; this one reaches 1 at most")
     od = optical_density(rgb.double(), white).flatten(1)
     tissue = od[:, (od > beta).all(0)]
     if tissue.shape[1] < max(2, .01*od.shape[1]): return None

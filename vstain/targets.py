@@ -6,7 +6,7 @@
 __all__ = ['ValueTransform', 'Binarise', 'signed_distance', 'SignedDistance', 'OneHot']
 
 # %% ../nbs/20d_targets.ipynb #c003
-import functools, math
+import math
 import numpy as np, torch
 from scipy import ndimage as ndi
 from .core import ConfigError, LabelTensor, ShapeError, TargetTensor
@@ -90,6 +90,7 @@ class SignedDistance(ValueTransform):
     ):
         super().__init__(role, unknown)
         if width is not None and not width > 0: raise ConfigError(f"SignedDistance: width must be positive, not {width}")
+        if scale is not None and not np.all(np.asarray(scale) > 0): raise ConfigError(f"SignedDistance: scale must be positive, not {scale}")
         self.scale, self.width = scale, width
 
     def of(self,
@@ -116,7 +117,10 @@ class OneHot(ValueTransform):
         classes:int, # how many there are, background included
         role:str=None, # 'target' or 'labels'; by default the labels where a batch has them, else the target
         unknown:int=None, # label that marks unknown voxels
-    ): super().__init__(role, unknown); self.classes = classes
+    ):
+        super().__init__(role, unknown)
+        if not isinstance(classes, int) or classes < 2: raise ConfigError(f"OneHot: classes must be their number, 2 or more, not {classes!r}")
+        self.classes = classes
 
     def of(self,
         x, # labels or targets with whole numbers, (B, 1, [Z,] Y, X)

@@ -114,7 +114,7 @@ class Augmentation:
     def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in vars(self).items())})"
 
 def _probability(p, name):
-    if not 0 <= p <= 1: raise ConfigError(f"{name} must be between 0 and 1, not {p}")
+    if not isinstance(p, (int, float)) or not 0 <= p <= 1: raise ConfigError(f"{name} must be between 0 and 1, not {p!r}")
     return float(p)
 
 # %% ../nbs/20_transforms.ipynb #c014
@@ -128,6 +128,7 @@ def augment(
     single = isinstance(b, torch.Tensor)
     ts = [b] if single else list(b)
     _check_batch(ts)
+    if isinstance(tfms, str) or not all(map(callable, tfms)): raise ConfigError(f"augment takes a list of transforms, not {tfms!r}; names are for vstain.pipeline.pipeline")
     n = len(ts[0])
     if seeds is not None and len(seeds) != n: raise ShapeError(f"augment: {len(seeds)} seeds for {n} samples")
     rng = SampleRng(torch.randint(2**63 - 1, (n,)) if seeds is None else seeds)
@@ -175,6 +176,7 @@ def _put(x, which, new):
 def _plain(x): return x.as_subclass(torch.Tensor)
 
 def _check_batch(ts):
+    if not ts or not all(isinstance(t, torch.Tensor) for t in ts): raise ShapeError(f"transforms take a tensor or a tuple of tensors, not {', '.join(type(t).__name__ for t in ts) or 'nothing'}")
     shapes = [tuple(t.shape) for t in ts]
     if any(len(s) not in (4, 5) for s in shapes): raise ShapeError(f"transforms take batches (B, C, Z, Y, X) or (B, C, Y, X), not {shapes}")
     if len({(s[0], *s[-2:]) for s in shapes}) > 1: raise ShapeError(f"the tensors of a batch must agree in samples and in Y, X: {shapes}")
@@ -309,10 +311,12 @@ def flip_turn_matrices()->torch.Tensor: # (8, 2, 2), for each code of `FlipTurn`
     return torch.cat([flips, torch.tensor([[0., 1], [1, 0]]) @ flips])
 
 # %% ../nbs/20_transforms.ipynb #c030
-def _range(r, name, above=None):
-    lo, hi = r
-    if not lo <= hi or (above is not None and lo <= above): raise ConfigError(f"{name} must be (low, high), low ≤ high{'' if above is None else f', above {above}'}, not {r}")
-    return float(lo), float(hi)
+def _range(r, name, above=None, least=None):
+    try: lo, hi = (float(v) for v in r)
+    except (TypeError, ValueError): lo = hi = math.nan
+    if not lo <= hi or (above is not None and lo <= above) or (least is not None and lo < least):
+        raise ConfigError(f"{name} must be (low, high), low ≤ high{'' if above is None else f', above {above}'}{'' if least is None else f', from {least}'}, not {r!r}")
+    return lo, hi
 
 # %% ../nbs/20_transforms.ipynb #c032
 def sample_at(
@@ -370,7 +374,9 @@ class Intensity(Augmentation):
     def encodes(self, x, d): return x
 
 @Intensity.encodes.register(SourceTensor)
-def _(self, x, d): return self.change(_plain(x), d)
+def _(self, x, d):
+    if not x.is_floating_point(): raise ConfigError(f"{type(self).__name__} changes normalised sources, which are floating point; this one is {x.dtype}")
+    return self.change(_plain(x), d)
 
 def _as(v, x):
     "Per-sample (and per-channel) numbers, shaped to be broadcast with `x`"
@@ -514,7 +520,7 @@ class Noise(Intensity):
     def __init__(self,
         sigma=(0., .2), # smallest and largest standard deviation, in units of the normalised source
         p:float=1., # probability that a sample is changed
-    ): super().__init__(p); self.sigma = _range(sigma, 'Noise: sigma')
+    ): super().__init__(p); self.sigma = _range(sigma, 'Noise: sigma', least=0)
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)

@@ -497,9 +497,9 @@ class Blur(Intensity):
 # %% ../nbs/20_transforms.ipynb #c057
 @functools.cache
 def _fours():
-    "65536 groups of four normal numbers, four float32 seen as one complex number of 16 bytes"
-    z = torch.special.ndtri((torch.arange(2**18, dtype=torch.float64) + .5)/2**18).float()
-    order = np.argsort(np.random.SFC64(0).random_raw(2**18), kind='stable')
+    "16384 groups of four normal numbers, four float32 seen as one complex number of 16 bytes"
+    z = torch.special.ndtri((torch.arange(2**16, dtype=torch.float64) + .5)/2**16).float()
+    order = np.argsort(np.random.SFC64(0).random_raw(2**16), kind='stable')
     return z[torch.from_numpy(order)].view(torch.complex128)
 
 def normal(
@@ -510,8 +510,8 @@ def normal(
     "Normal numbers; on a CPU groups of four from a table, chosen at random"
     if torch.device(device).type != 'cpu': return torch.randn(shape, device=device, generator=torch.Generator(device).manual_seed(seed))
     n = math.prod(shape); groups = -(-n//4)
-    bits = np.random.SFC64(seed).random_raw(-(-groups//4)).view(np.uint16)[:groups]
-    return _fours().index_select(0, torch.from_numpy(bits).to(torch.int32)).view(torch.float32)[:n].reshape(shape)
+    bits = np.random.SFC64(seed).random_raw(-(-groups//4)).view(np.uint16)[:groups] >> 2
+    return _fours().index_select(0, torch.from_numpy(bits.astype(np.int32))).view(torch.float32)[:n].reshape(shape)
 
 # %% ../nbs/20_transforms.ipynb #c059
 class Noise(Intensity):

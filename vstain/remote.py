@@ -33,7 +33,7 @@ def _with_timeouts(protocol, options):
     if protocol in ('s3', 's3a'):
         import s3fs
         named = {'anon', 'key', 'secret', 'token', 'profile'} & set(options)
-        ours = dict(use_listings_cache=False, config_kwargs=dict(connect_timeout=5, read_timeout=30, retries=dict(max_attempts=1))) | ({} if named or _has_aws_credentials() else dict(anon=True))
+        ours = dict(use_listings_cache=False, config_kwargs=dict(connect_timeout=5, read_timeout=20, retries=dict(total_max_attempts=1))) | ({} if named or _has_aws_credentials() else dict(anon=True))
     return {**ours, **options, **{k: {**ours[k], **options[k]} for k in ('client_kwargs', 'config_kwargs') if k in ours and k in options}}
 
 def _protocol(url): return str(url).split('://')[0].split('::')[-1]

@@ -44,9 +44,11 @@ def _zarr_node(path):
         if meta is not None: return kind, _at('.zattrs') or {}, meta, 2
     if denied: raise denied[0]
 
-def _zarr_attrs(group):
+def _zarr_attrs(group): return _ome_of(_zarr_node(as_path(group)))
+
+def _ome_of(node):
     "Attributes of a Zarr group and its OME-Zarr part and Zarr format, or None where there is no group"
-    kind, attrs, _, fmt = _zarr_node(as_path(group)) or (None,)*4
+    kind, attrs, _, fmt = node or (None,)*4
     if kind == 'group': return attrs, attrs['ome'] if 'ome' in attrs else attrs if fmt == 2 or 'multiscales' in attrs else {}, fmt
 
 # %% ../nbs/10_store.ipynb #c006
@@ -89,7 +91,8 @@ class _RemoteArray:
         if known is None:
             counts = [-(-n//c) for n, c in zip(self.shape, self.zarr.shards or self.chunks)]
             at = {np.unravel_index(int(i), counts) for i in np.linspace(0, np.prod(counts) - 1, 16)} if np.prod(counts) else []
-            known = {f: (self.path/f).version() for f in [{2: '.zarray', 3: 'zarr.json'}[self.format], *sorted(self.zarr.metadata.encode_chunk_key(tuple(map(int, a))) for a in at)]}
+            files = [{2: '.zarray', 3: 'zarr.json'}[self.format], *(self.zarr.metadata.encode_chunk_key(tuple(map(int, a))) for a in at)]
+            with ThreadPoolExecutor(16) as pool: known = dict(zip(files, pool.map(lambda f: (self.path/f).version(), files)))
         return f'{self.path} {sorted(known.items())}'
 
 # %% ../nbs/10_store.ipynb #c008
@@ -128,10 +131,11 @@ def _as_ngff(ms):
     datasets = [dict(path=d['path'], coordinateTransformations=[dict(type='scale', scale=t['scale']), dict(type='translation', translation=t.get('translate', [0]*len(t['scale'])))]) for d, t in zip(ms['datasets'], tr)]
     return {**ms, 'datasets': datasets, 'axes': [dict(name=a, unit=u) for a, u in itertools.zip_longest(tr[0]['axes'], tr[0].get('units', []))]}
 
-def _open_ngff(group, level=0, axes=None, uri=None):
+def _open_ngff(group, level=0, axes=None, uri=None, found=None):
     "An image of an OME-Zarr group"
-    group = as_path(group)
-    attrs, ome, fmt = _zarr_attrs(group)
+    found = found or _zarr_attrs(group)
+    if not found or not found[1].get('multiscales'): raise MissingImageError(f'{group}: no image here, though it is listed as one')
+    attrs, ome, fmt = found
     ms = _as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets', [])
     if not 0 <= level < len(datasets): raise MissingImageError(f'{group}: no resolution level {level}; it has {len(datasets)}')
     path = group/str(datasets[level]['path'])
@@ -444,11 +448,11 @@ def _open_zarr(path, level=0, axes=None, scene=None):
     node = _zarr_node(path)
     if node is None and isinstance(path, Path): raise FormatError(f"{path}: this folder is no Zarr group or array")
     if node is None: raise MissingImageError(f"{path}: no Zarr group or array here; known files end in {', '.join(_READERS)}")
-    _, ome, _ = _zarr_attrs(path) or (None, {}, None)
+    found = _ome_of(node); ome = found[1] if found else {}
     labels = path.name == 'labels' and _label_names(path.parent)
     if node[0] == 'array' or ome.get('multiscales') or labels:
         _single(path, 0, scene)
-        return _open_bare(path, node, level, axes) if node[0] == 'array' else _open_labels(path, level) if labels else _open_ngff(path, level, axes)
+        return _open_bare(path, node, level, axes) if node[0] == 'array' else _open_labels(path, level) if labels else _open_ngff(path, level, axes, found=found)
     if scene is not None:
         fovs = list_fovs(path, getattr(path, 'options', None))
         return open_image(list(fovs.values())[_pick(scene, list(fovs), path)], axes, None, level, storage_options=getattr(path, 'options', None))
@@ -471,7 +475,7 @@ def list_fovs(
     root = as_path(uri, storage_options)
     if isinstance(root, Path) and not root.exists(): raise MissingImageError(f"{root}: no such file or folder{_nearest_parent(root)}")
     if _reader(root) is not _open_zarr: return {'': str(root)}
-    node, found = _zarr_node(root), _zarr_attrs(root)
+    node = _zarr_node(root); found = _ome_of(node)
     if node is None: raise FormatError(f'{root}: not an OME-Zarr group') if isinstance(root, Path) else MissingImageError(f'{root}: no Zarr group here')
     if found is None or found[1].get('multiscales'): return {'': str(root)}
     names = _plate_names(root, found[1]) if 'plate' in found[1] else _group_names(root)

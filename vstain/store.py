@@ -63,6 +63,7 @@ def _open_zarr_array(path, zarr_format, **kw):
         try: return zarr.open_array(str(path), mode='r')
         except Exception: raise FormatError(f'{path}: this array cannot be opened ({str(e)[:300]})') from e
 
+# %% ../nbs/10_store.ipynb #c007
 class _RemoteArray:
     "A Zarr array on another host, opened anew in every process"
     def __init__(self, path, zarr_format):
@@ -95,7 +96,7 @@ class _RemoteArray:
             with ThreadPoolExecutor(16) as pool: known = dict(zip(files, pool.map(lambda f: (self.path/f).version(), files)))
         return f'{self.path} {sorted(known.items())}'
 
-# %% ../nbs/10_store.ipynb #c008
+# %% ../nbs/10_store.ipynb #c009
 _UM = dict(micrometer=1, micron=1, um=1, µm=1, nanometer=1e-3, nm=1e-3, millimeter=1e3, mm=1e3, meter=1e6, centimeter=1e4, angstrom=1e-4)
 
 def _ngff_axes(ms, ndim):
@@ -123,7 +124,7 @@ def _level_place(ms, level, axes, units):
     first = _ngff_place(ms, ms['datasets'][0], axes, units)[0]
     return scale, _same_edge(shift, first, scale) if silent and scale and first else shift, step
 
-# %% ../nbs/10_store.ipynb #c009
+# %% ../nbs/10_store.ipynb #c010
 def _as_ngff(ms):
     "A multiscale as OME-Zarr has it, where it is written as COSEM's containers do, with a `transform` for each level"
     tr = [d.get('transform') for d in ms.get('datasets', [])]
@@ -151,7 +152,7 @@ def _attrs_now(group): return _zarr_attrs(group)[0]
 
 def _open_levels(group, levels, axes): return [_open_ngff(group, l, axes) for l in levels]
 
-# %% ../nbs/10_store.ipynb #c011
+# %% ../nbs/10_store.ipynb #c012
 _GUESS = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
 
 def _guess_axes(shape, where):
@@ -189,7 +190,7 @@ def _array_place(attrs, axes):
     shift = tr.get('translate') or attrs.get('offset') or [0]*len(scale)
     return [tuple(float(dict(zip(letters, np.multiply(v, um))).get(a, other)) for a in 'ZYX') for v, other in ((scale, 1), (shift, 0))]
 
-# %% ../nbs/10_store.ipynb #c012
+# %% ../nbs/10_store.ipynb #c013
 def _open_bare(path, node, level, axes):
     "An array of a Zarr container"
     found = _lister(path)
@@ -200,7 +201,7 @@ def _open_bare(path, node, level, axes):
     scale, shift = _array_place(attrs, axes)
     return Image(path, array, axes, None, scale, None, attrs, [path] if isinstance(path, Path) else [], translation=shift)
 
-# %% ../nbs/10_store.ipynb #c014
+# %% ../nbs/10_store.ipynb #c015
 def _label_names(group):
     found = _zarr_attrs(as_path(group)/'labels')
     return list(found[1].get('labels') or found[0].get('labels', [])) if found else [] # some write them outside of `ome`
@@ -211,7 +212,7 @@ def labels(self:Image)->list:
     at = self.group or self.remote
     return _label_names(at) if at else []
 
-# %% ../nbs/10_store.ipynb #c015
+# %% ../nbs/10_store.ipynb #c016
 def _open_labels(uri, level):
     names = _label_names(uri.parent)
     if not names: raise MissingImageError(f'{uri}: no label images are listed here')
@@ -219,7 +220,7 @@ def _open_labels(uri, level):
     out.group = uri if isinstance(uri, Path) else None
     return out
 
-# %% ../nbs/10_store.ipynb #c017
+# %% ../nbs/10_store.ipynb #c018
 def _tiff_axes(series, path):
     "TCZYX letters for the axes of a TIFF series: colour samples are channels, unknown stack axes are z"
     axes = series.axes.upper().replace('S', 'C') if 'C' not in series.axes.upper() else series.axes.upper()
@@ -246,7 +247,7 @@ def _tiff_names_scale(tif, axes, n=0):
         return None, [meta.get('spacing') and unit and meta['spacing']*unit, _size('YResolution'), _size('XResolution')], meta.get('finterval')
     return None, [None]*3, None
 
-# %% ../nbs/10_store.ipynb #c018
+# %% ../nbs/10_store.ipynb #c019
 def _pick(scene, names, uri):
     "Number of a scene from its name or number"
     if scene is None: return 0
@@ -282,7 +283,7 @@ def _version(path):
     if isinstance(path, RemotePath): return f'{path} {sorted(path.version().items())}'
     s = os.stat(path); return f'{Path(path).resolve()}|{s.st_size}|{s.st_mtime_ns}'
 
-# %% ../nbs/10_store.ipynb #c019
+# %% ../nbs/10_store.ipynb #c020
 def _tiff(path): return tifffile.TiffFile(path.open() if isinstance(path, RemotePath) else path, name=None if isinstance(path, Path) else path.name)
 
 def _load_tiff(path, series, level):
@@ -325,7 +326,7 @@ def _open_tiff(path, level=0, axes=None, scene=None):
 
 def _tiff_levels(path, levels, axes, scene): return [_open_tiff(path, l, axes, scene) for l in levels]
 
-# %% ../nbs/10_store.ipynb #c021
+# %% ../nbs/10_store.ipynb #c022
 _BANDS = {'1': 1, 'L': 1, 'I': 1, 'F': 1, 'LA': 2, 'La': 2, 'RGBA': 4, 'RGBa': 4, 'PA': 4}
 
 class _PictureArray(_FileArray):
@@ -367,7 +368,7 @@ def _open_npy(path, level=0, axes=None, scene=None):
     except (ValueError, EOFError, OSError) as e: raise FormatError(f'{path}: not a readable .npy file ({e})') from e
     return Image(path, _FileArray(path, a.shape, a.dtype, _load_npy), axes or _guess_axes(a.shape, path), files=[path] if isinstance(path, Path) else [])
 
-# %% ../nbs/10_store.ipynb #c023
+# %% ../nbs/10_store.ipynb #c024
 class _BioArray:
     "A scene as dask has it, computed where it is read"
     def __init__(self, data): self.data = data
@@ -398,7 +399,7 @@ def _open_bio(path, level=0, axes=None, scene=None):
 
 def _bio_levels(path, levels, scene): return [_open_bio(path, l, None, scene) for l in levels]
 
-# %% ../nbs/10_store.ipynb #c025
+# %% ../nbs/10_store.ipynb #c026
 _TIFF = ('.tif', '.tiff')
 _READERS = {**dict.fromkeys(_TIFF, _open_tiff), **dict.fromkeys(('.png', '.jpg', '.jpeg'), _open_picture), '.npy': _open_npy}
 
@@ -443,7 +444,7 @@ def list_scenes(
         with _tiff(path) as tif: return _series_names(tif)
     return reach(path, _get)
 
-# %% ../nbs/10_store.ipynb #c026
+# %% ../nbs/10_store.ipynb #c027
 def _open_zarr(path, level=0, axes=None, scene=None):
     node = _zarr_node(path)
     if node is None and isinstance(path, Path): raise FormatError(f"{path}: this folder is no Zarr group or array")
@@ -459,7 +460,7 @@ def _open_zarr(path, level=0, axes=None, scene=None):
     if 'plate' in ome: raise FormatError(f"{path} is a plate; open one of its fields of view, such as {next(iter(list_fovs(path).values()), 'none')}, or say scene=")
     raise FormatError(f"{path}: a Zarr group without OME-Zarr multiscales; name the image or array in it")
 
-# %% ../nbs/10_store.ipynb #c028
+# %% ../nbs/10_store.ipynb #c029
 def is_plate(
     uri, # path of an OME-Zarr group
 )->bool:
@@ -495,7 +496,7 @@ def _group_names(root):
         if found is not None: out += [p.name] if 'multiscales' in found[1] else [f'{p.name}/{n}' for n in _group_names(p)]
     return out
 
-# %% ../nbs/10_store.ipynb #c029
+# %% ../nbs/10_store.ipynb #c030
 def plate_root(
     uri, # path of a field of view
 )->str|None: # path of its plate, or None
@@ -505,7 +506,7 @@ def plate_root(
     root = path.parent.parent.parent
     return str(root) if root != path and is_plate(root) else None
 
-# %% ../nbs/10_store.ipynb #c031
+# %% ../nbs/10_store.ipynb #c032
 class ImageWriter:
     "A TCZYX array on disk that is filled block by block"
     def __init__(self, array): self.array, self.shape, self.chunks = array, tuple(array.shape), tuple(array.chunk_layout.read_chunk.shape)
@@ -522,7 +523,7 @@ class ImageWriter:
         if block.ndim != 5 or any(h > n for h, n in zip(hi, self.shape)): raise ShapeError(f'a block of {block.shape} at {lo} does not fit into {self.shape}')
         return self.array[tuple(slice(l, h) for l, h in zip(lo, hi))].write(block)
 
-# %% ../nbs/10_store.ipynb #c032
+# %% ../nbs/10_store.ipynb #c033
 def _default_chunks(shape):
     "One plane, at most 1024 × 1024"
     return (1, 1, 1, min(shape[-2], 1024), min(shape[-1], 1024))
@@ -538,7 +539,7 @@ def _create_fov(path, shape, channels, dtype, scale, version, chunks, attrs, tim
     if attrs: _update_group(path, attrs)
     return ImageWriter(_open_zarr_array(Path(path)/'0', {'0.4': 2, '0.5': 3}[version], write=True))
 
-# %% ../nbs/10_store.ipynb #c034
+# %% ../nbs/10_store.ipynb #c035
 @contextlib.contextmanager
 def create_image(
     path, # OME-Zarr image to make
@@ -567,7 +568,7 @@ def _holds_image(path):
     found = _zarr_attrs(path) if path.is_dir() else None
     return found is None or bool(found[1]) or any(p.is_dir() for p in path.iterdir())
 
-# %% ../nbs/10_store.ipynb #c038
+# %% ../nbs/10_store.ipynb #c039
 def create_plate(
     path, # OME-Zarr plate to make
     names, # names of its fields of view, 'row/column/field'
@@ -608,7 +609,7 @@ def finished(
     found = _zarr_attrs(uri)
     return bool(found) and 'multiscales' in found[1]
 
-# %% ../nbs/10_store.ipynb #c041
+# %% ../nbs/10_store.ipynb #c042
 def _halve(block, factors, labels):
     "Blocks of `factors` voxels as one: their mean without NaN, of labels the upper middle one; edges are repeated"
     block = np.pad(block, [(0, -n % f) for n, f in zip(block.shape, factors)], 'edge')
@@ -635,7 +636,7 @@ def _write_level(fine, path, new, factors, labels):
         coarse[tuple(slice(l, h) for l, h in zip(low, high))].write(_halve(block, factors, labels)).result()
     return coarse
 
-# %% ../nbs/10_store.ipynb #c042
+# %% ../nbs/10_store.ipynb #c043
 def write_pyramid(
     uri, # a local OME-Zarr image, or a plate, for each of its fields of view
     levels:int=None, # how many to add; by default until a plane has at most 256 × 256 voxels
@@ -665,7 +666,7 @@ def write_pyramid(
     _update_group(group, {'ome': {'multiscales': [ms]}} if img.version == '0.5' else {'multiscales': [ms]})
     return open_image(uri).levels
 
-# %% ../nbs/10_store.ipynb #c046
+# %% ../nbs/10_store.ipynb #c047
 def deep_merge(
     old:dict, # left as it is
     new:dict, # wins where both say something

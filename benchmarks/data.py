@@ -5,7 +5,7 @@
 Everything is measured in turn in one run; figures are medians, and what counts are their ratios. VisCy is measured
 where it can be imported, or by the interpreter of another environment. Goals: 1200 patches of 2 x 5 x 256 x 256 a second
 after the first epoch where a bare copy out of a memory map makes 3200; five augmentations in 5 ms a patch where MONAI takes 22.8."""
-import argparse, contextlib, json, os, shutil, statistics, subprocess, sys, tempfile, time, warnings
+import argparse, contextlib, functools, json, os, shutil, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 
 import numpy as np
@@ -80,21 +80,22 @@ def monai_loader(plate, kind):
     return lambda: dl
 
 
-def viscy_loader(plate):
-    "VisCy's HCSDataModule with four weighted crops from each stack, as its examples have it"
+def viscy_loader(plate, caching=False):
+    "VisCy's HCSDataModule with four weighted crops from each stack, as its examples have it, and with its cache of decompressed images"
     from viscy.data.hcs import HCSDataModule
     from viscy.transforms import NormalizeSampled, RandWeightedCropd
-    dm = HCSDataModule(plate, 'Phase3D', 'Nuclei', PATCH[0], split_ratio=.75, batch_size=BS, num_workers=0, yx_patch_size=PATCH[1:],
+    dm = HCSDataModule(plate, 'Phase3D', 'Nuclei', PATCH[0], split_ratio=.75, batch_size=BS, num_workers=0, yx_patch_size=PATCH[1:], caching=caching,
         normalizations=[NormalizeSampled(['Phase3D'], 'fov_statistics', 'mean', 'std'), NormalizeSampled(['Nuclei'], 'dataset_statistics', 'mean', 'std')],
         augmentations=[RandWeightedCropd(['Phase3D', 'Nuclei'], w_key='Nuclei', spatial_size=[-1, *PATCH[1:]], num_samples=4)])
     dm.trainer = None
+    if caching: dm.prepare_data()
     dm.setup('fit')
     return lambda: dm.train_dataloader()
 
 
-def viscy_elsewhere(python, plate, seconds):
+def viscy_elsewhere(python, plate, caching, seconds):
     "Patches in a second by VisCy in another environment"
-    p = subprocess.run([python, __file__, '--only-viscy', str(plate), '--seconds', str(seconds)], capture_output=True, text=True)
+    p = subprocess.run([python, __file__, '--only-viscy', str(plate), '--seconds', str(seconds), *(['--caching', '1'] if caching else [])], capture_output=True, text=True, env={**os.environ, 'TMPDIR': str(Path(plate).parent)})
     if p.returncode: raise SystemExit(f'VisCy failed:\n{p.stderr[-2000:]}')
     return json.loads(p.stdout.splitlines()[-1])
 
@@ -152,12 +153,12 @@ def compare_loaders(a):
     with a_plate(a) as plate:
         made = {'memory map, bare copy': (memmap_limit(a.mb), None), 'vstain': ready(our_loader, plate, a.workers), 'vstain, preloaded': ready(our_loader, plate, a.workers, preload=True),
                 'MONAI CacheDataset': ready(monai_loader, plate, 'cache'), 'MONAI PersistentDataset': ready(monai_loader, plate, 'persistent')}
-        try: made['VisCy'] = ready(viscy_loader, plate)
-        except ImportError:
-            if a.viscy_python:
-                def elsewhere(seconds): return viscy_elsewhere(a.viscy_python, plate, seconds)
-                elsewhere.elsewhere = True; made['VisCy'] = elsewhere, None
-            else: print('VisCy cannot be imported here: not measured (see --viscy-python)')
+        for name, caching in {'VisCy': False, 'VisCy, caching': True}.items():
+            try: made[name] = ready(viscy_loader, plate, caching)
+            except ImportError:
+                if not a.viscy_python: print(f'{name} cannot be imported here: not measured (see --viscy-python)'); continue
+                elsewhere = functools.partial(viscy_elsewhere, a.viscy_python, plate, caching); elsewhere.elsewhere = True
+                made[name] = elsewhere, None
         rates = in_turn({k: f for k, (f, _) in made.items()}, a)
         print(f'patches of 2 x {" x ".join(map(str, PATCH))} a second, {a.mb:.0f} MB')
         for k, v in rates.items(): print(f'  {k:24} {statistics.median(v):8.0f}   vstain is {statistics.median(o/r for o, r in zip(rates["vstain"], v)):6.2f} times that' + (f'; ready after {made[k][1]:.1f} s' if made[k][1] else ''))
@@ -236,10 +237,10 @@ def compare_five(a):
 
 def main():
     p = argparse.ArgumentParser()
-    for name, typ, default in (('--mb', float, 1100.), ('--repeat', int, 3), ('--seconds', float, 3.), ('--workers', int, 0), ('--threads', int, 0), ('--part', str, 'all'), ('--folder', str, None), ('--viscy-python', str, None), ('--only-viscy', str, None)):
+    for name, typ, default in (('--mb', float, 1100.), ('--repeat', int, 3), ('--seconds', float, 3.), ('--workers', int, 0), ('--threads', int, 0), ('--part', str, 'all'), ('--folder', str, None), ('--viscy-python', str, None), ('--only-viscy', str, None), ('--caching', int, 0)):
         p.add_argument(name, type=typ, default=default)
     a = p.parse_args(); warnings.simplefilter('ignore')
-    if a.only_viscy: return print(json.dumps(per_second(viscy_loader(a.only_viscy), a.seconds)))
+    if a.only_viscy: return print(json.dumps(per_second(viscy_loader(a.only_viscy, bool(a.caching)), a.seconds)))
     import torch
     if a.threads: torch.set_num_threads(a.threads)
     for name, part in dict(loaders=compare_loaders, five=compare_five, workers=compare_workers, stream=compare_stream, memory=measure_memory).items():

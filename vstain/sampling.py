@@ -259,7 +259,7 @@ class ClassBalanced(BlockSampler):
     def __init__(self,
         share:float=1., # of the patches; the others are uniform
         role:str='target', # 'target' or 'labels': its channels are the classes, 0 where a class is not, NaN where it is unknown
-        block:int=32, # pixels of a block
+        block:int=16, # pixels of a block
     ): super().__init__(share, role, block)
 
     def weights(self,
@@ -289,7 +289,7 @@ def _prepare(self:ClassBalanced, fields, patch):
     maps = self._measure(fields, size); K = maps[0].shape[1]//2
     voxels, known = np.concatenate([m.transpose(0, 2, 3, 4, 1).reshape(-1, 2*K) for m in maps]).reshape(-1, 2, K).transpose(1, 0, 2)
     self._check_classes(fields, voxels.sum(0), known.sum(0))
-    reach = (1, 1, 1, *(max(1, round(p/self.block)) for p in patch[1:]))
+    reach = (1, 1, 1, *(max(1, (p//self.block - 1)//2*2 + 1) for p in patch[1:])) # blocks that a patch around this one covers
     self.shows = np.concatenate([maximum_filter(m[:, :K] > 0, reach).transpose(0, 2, 3, 4, 1).reshape(-1, K) for m in maps])[:, self.classes]
     shares = _shares(fields)
     if shares is not None: voxels = voxels*shares[self.at[:, 0]][:, None]

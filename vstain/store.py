@@ -277,7 +277,7 @@ class _FileArray:
     def __getstate__(self): return {**self.__dict__, '_opened': (None, None)}
     def identity(self):
         "The file, its size and its version, and what of it is shown"
-        return f'{_version(self.path)} {self.load}'
+        return f"{_version(self.path)} {sorted(getattr(self.load, 'keywords', {}).items())}"
 
 def _version(path):
     if isinstance(path, RemotePath): return f'{path} {sorted(path.version().items())}'
@@ -309,10 +309,10 @@ def _open_tiff(path, level=0, axes=None, scene=None):
     def _get():
         with _tiff(path) as tif:
             _check_whole(tif)
-            n = _pick(scene, _series_names(tif), path); series = tif.series[n]
+            scenes = _series_names(tif); n = _pick(scene, scenes, path); series = tif.series[n]
             at = axes or _tiff_axes(series, path)
-            return n, series, at, [l.shape for l in series.levels], *_tiff_names_scale(tif, at, n)
-    try: n, series, axes, shapes, names, scale, step = reach(path, _get)
+            return n, _scene_uri(path, scenes, n), series, at, [l.shape for l in series.levels], *_tiff_names_scale(tif, at, n)
+    try: n, uri, series, axes, shapes, names, scale, step = reach(path, _get)
     except VstainError: raise
     except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
     except (tifffile.TiffFileError, IndexError, ValueError, KeyError, OSError, struct.error) as e: raise FormatError(f'{path}: not a readable TIFF ({e})') from e
@@ -321,8 +321,10 @@ def _open_tiff(path, level=0, axes=None, scene=None):
     fine, here = (dict(zip(axes, sh)) for sh in (shapes[0], shapes[level]))
     if scale: scale = tuple(s*fine.get(a, 1)/here.get(a, 1) for s, a in zip(scale, 'ZYX'))
     array = _FileArray(path, shapes[level], series.dtype, partial(_load_tiff, series=n, level=level))
-    return Image(path, array, axes, names, scale, float(step) if step else None, files=[path] if isinstance(path, Path) else [],
+    return Image(uri, array, axes, names, scale, float(step) if step else None, files=[path] if isinstance(path, Path) else [],
                  coarser=partial(_tiff_levels, path, range(level + 1, len(shapes)), axes, n))
+
+def _scene_uri(path, scenes, n): return f'{path}[scene={scenes[n]}]' if len(scenes) > 1 else path
 
 def _tiff_levels(path, levels, axes, scene): return [_open_tiff(path, l, axes, scene) for l in levels]
 
@@ -394,7 +396,7 @@ def _open_bio(path, level=0, axes=None, scene=None):
     if colour and one.dims.C > 1: raise FormatError(f'{path}: channels in colour, of axes {one.dims.order}, cannot be shown as TCZYX')
     array = _FileArray(path, [getattr(one.dims, a) for a in ('TSZYX' if colour else AXES)], one.dtype, partial(_load_bio, scene=one.current_scene, level=level))
     step = one.time_interval
-    return Image(path, array, AXES, None if colour else one.channel_names, (size.Z or 1., size.Y, size.X) if size.Y and size.X else None, step and (step.total_seconds() if hasattr(step, 'total_seconds') else float(step)),
+    return Image(_scene_uri(path, names, names.index(one.current_scene)), array, AXES, None if colour else one.channel_names, (size.Z or 1., size.Y, size.X) if size.Y and size.X else None, step and (step.total_seconds() if hasattr(step, 'total_seconds') else float(step)),
                  files=[path], coarser=partial(_bio_levels, path, range(level + 1, len(levels)), one.current_scene))
 
 def _bio_levels(path, levels, scene): return [_open_bio(path, l, None, scene) for l in levels]

@@ -617,6 +617,10 @@ def _middle(t):
     t = t.detach().cpu().as_subclass(torch.Tensor).float()
     return t[:, :, t.shape[2]//2] if t.ndim == 5 else t
 
+def _target_limits(y):
+    "Limits of colours: 0 to 1 for a class"
+    return (0., 1.) if (y.isnan() | (y == 0) | (y == 1)).all() else contrast_limits(y)
+
 @patch
 def _columns(self:PatchLoader, b, out, n):
     "For each column of the picture: title, (n, Y, X), colour map, limits: truth and prediction on one scale, all samples on one scale"
@@ -624,7 +628,7 @@ def _columns(self:PatchLoader, b, out, n):
     for c, name in enumerate(self.spec.source_channels): cols.append((name, x[:, c], SOURCE, contrast_limits(x[:, c])))
     p = None if out is None else _middle(out[0] if isinstance(out, (list, tuple)) else out)[:n]
     for c, name in enumerate(self.spec.target_channels):
-        limits = contrast_limits(y[:, c]); cols.append((name, y[:, c], STAIN, limits))
+        limits = _target_limits(y[:, c]); cols.append((name, y[:, c], STAIN, limits))
         if p is not None: cols += [(f'{name} predicted', p[:, c], STAIN, limits), (f'{name} error', p[:, c] - y[:, c], ERROR, error_limits(p[:, c] - y[:, c]))]
     return cols
 

@@ -36,7 +36,7 @@ $(LATEST_STAMP): $(PROJECT) constraints.txt
 	@test -x $(LATEST)/bin/pip || $(PYTHON) -m venv $(LATEST)
 	@echo "Installing into $(LATEST) (minutes the first time)"
 	@grep -E '^torch(vision)?==' constraints.txt > $(LATEST)/constraints.txt
-	$(LATEST)/bin/python -m pip install --disable-pip-version-check --upgrade -c $(LATEST)/constraints.txt -e . 'fastcore>=2' fastai nbclient ipykernel
+	$(LATEST)/bin/python -m pip install --disable-pip-version-check --upgrade -c $(LATEST)/constraints.txt -e '.[remote]' 'fastcore>=2' fastai nbclient ipykernel
 	@touch $@
 
 test: env  ## checks that all is in step, then the tests in every notebook; NB=10_store for some, FLAGS=slow for flagged cells too

@@ -670,7 +670,8 @@ def predict(
     _check_options(stainer, channels, tile, halo, batch, dtype, version)
     m = _as_source(stainer, data, channels)
     options = dict(tile=tile, halo=halo, batch=batch, memory=memory if not isinstance(given, np.ndarray) else math.inf)
-    fovs = [SourceFOV(stainer, m, i, channels, _scale(stainer, scale)) for i in range(len(m))]
+    at = _scale(stainer, scale)
+    fovs = [SourceFOV(stainer, m, i, channels, at if scale is not None or m.open(i, 'source').scale else None) for i in range(len(m))]
     fast = faster(stainer, precision)
     if out is None and isinstance(data, (np.ndarray, Image)): return _predict_array(stainer, data, fovs, fast.forward, dtype, progress, options)
     out = _place(out, run, fovs)

@@ -24,7 +24,7 @@ _BITS = 20 # sign, 8 of exponent, 11 of mantissa
 
 def _float_bins(x, lowest=None):
     "Number of the bin of each float32: its leading bits, ordered as the numbers are; counted from that of the lowest number where it is given"
-    bits = x.view(np.int32) >> (32 - _BITS)
+    bits = (x + np.float32(0)).view(np.int32) >> (32 - _BITS) # −0 becomes 0
     if lowest is None or lowest < 0: bits ^= (bits >> 31) & ((1 << (_BITS - 1)) - 1)
     bits += (1 << (_BITS - 1)) if lowest is None else -_first_bin(lowest) + (1 << (_BITS - 1))
     return bits
@@ -230,8 +230,8 @@ def _report(df):
     for col, what in (('constant_timepoints', 'constant'), ('not_finite_timepoints', 'without a finite voxel')):
         bad = df[df[col].map(len) > 0] if len(df) else df
         if len(bad): warnings.warn(f"{sum(map(len, bad[col]))} timepoint(s) {what} left out of the statistics: " + ', '.join(f"{r['sample']} {r.channel} t={r[col]}" for _, r in bad.head(5).iterrows()))
-    if len(df): df_odd = df[(df.voxels_left_out > 0) & ~df.expected] # voxels of a value that marks them as unknown are no surprise
-    if len(df) and len(df_odd): warnings.warn(f"{df_odd.voxels_left_out.sum()} voxels that are NaN or infinite left out of the statistics, in " + ', '.join(dict.fromkeys(df_odd['sample'].head(5))))
+    odd = df[(df.voxels_left_out > 0) & ~df.expected] if len(df) else df # voxels of a value that marks them as unknown are no surprise
+    if len(odd): warnings.warn(f"{odd.voxels_left_out.sum()} voxels that are NaN or infinite left out of the statistics, in " + ', '.join(dict.fromkeys(odd['sample'].head(5))))
     return df
 
 # %% ../nbs/12_normalize.ipynb #c027

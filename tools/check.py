@@ -1,7 +1,7 @@
 """Checks that what is made from the notebooks is in step with them: check.py package|clean|readme|docs|site. Changes nothing here.
 
 Exporting and cleaning rewrite files in place, so both are done in a copy, and the copy is compared with the working tree."""
-import ast, os, shutil, subprocess, sys, tempfile
+import ast, json, os, shutil, subprocess, sys, tempfile
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
@@ -81,8 +81,20 @@ def pages(item):
     else: yield from pages(item.get('contents') or item.get('href', []))
 
 
+def title_trouble(cell):
+    "What of a notebook's first cell would not reach its page: nbdev takes a title and one line of summary from it, and drops the rest"
+    said = ''.join(cell['source'])
+    if cell['cell_type'] != 'markdown' or not said.startswith('# '): return 'does not begin with a cell that says `# Title`, then `> summary`'
+    title, *rest = [o for o in said.splitlines() if o.strip()]
+    if not rest or not rest[0].startswith('> '): return f'has no summary: a line `> …` under `{title}`'
+    if rest[1:]: return f'says more than title and summary in its first cell, which nbdev drops; give it a cell of its own: {rest[1][:60]}'
+
+
 def site(tmp):
-    "Notebooks without a line in the sidebar, lines without a notebook, and links of the front page that lead nowhere"
+    "Pages that would lose text, notebooks without a line in the sidebar, lines without a notebook, and links of the front page that lead nowhere"
+    for nb in find_notebooks():
+        wrong = title_trouble(json.loads(nb.read_text(encoding='utf-8'))['cells'][0])
+        if wrong: yield f'{nb.relative_to(ROOT)} {wrong}'
     sidebar = yaml.safe_load((NBS/'sidebar.yml').read_text(encoding='utf-8'))['website']['sidebar']
     named = set(pages(sidebar['contents']))
     for nb in find_notebooks():

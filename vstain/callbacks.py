@@ -209,7 +209,9 @@ def pearson_metrics(
 def computes_bf16(
     device='cpu', # torch device
 )->bool: # False too where it works, but only by emulation
-    "Whether the device really multiplies in bf16"
+    "Whether the device really multiplies in bf16, or what the environment variable `VSTAIN_BF16` says ('0' or 'off', '1' or 'on')"
+    said = os.environ.get('VSTAIN_BF16', '').strip().lower()
+    if said in ('0', 'off', '1', 'on'): return said in ('1', 'on')
     kind = torch.device(device).type
     if kind == 'cuda': return torch.cuda.get_device_capability(device)[0] >= 8 if torch.version.hip is None else torch.cuda.is_bf16_supported()
     if kind != 'cpu': return False

@@ -215,7 +215,7 @@ def save_stainer(self:StainLearner,
 ):
     "Save the network as it is now as the run's stainer"
     config, spec = self.stainer_config
-    info = dict(run='/'.join(self.run.absolute().parts[-3:]), epoch=best['epoch']) | {f"valid {best['monitor']}": best['value']}
+    info = {'run': '/'.join(self.run.absolute().parts[-3:]), 'trained in': self.precision.precision, 'epoch': best['epoch']} | {f"valid {best['monitor']}": best['value']}
     Stainer(config, spec.to_dict() | dict(resampled=self.resampled), net=self.model, info=info).save(self.run/'stainer', overwrite=True)
 
 @patch(as_prop=True)
@@ -326,7 +326,7 @@ def _fit(given):
 def _summary(learn):
     dls, spec, n = learn.dls, learn.dls.spec, sum(p.numel() for p in learn.model.parameters())
     return (f"{', '.join(spec.source_channels)} → {', '.join(spec.target_channels)}: {learn.stainer_config[0]['backbone']['name']}, {n/1e6:.2f} million parameters, patches of "
-            f"{' × '.join(map(str, spec.patch))}, {len(dls.train.dataset)} fields of view to train on, {len(dls.valid.dataset)} to validate, {dls.device}, {learn.precision.precision}\nrun: {learn.run}")
+            f"{' × '.join(map(str, spec.patch))}, {len(dls.train.dataset)} fields of view to train on, {len(dls.valid.dataset)} to validate, on {dls.device} in {learn.precision.precision}\nrun: {learn.run}")
 
 def _resume(given):
     run, said = Path(given['resume']), _said(given, 'resume')

@@ -3,7 +3,7 @@
 `make test` checks first that the package, the notebooks and README.md are in step, then runs nbdev_test on each notebook.
 With --plain a Jupyter kernel runs the same cells instead, for an environment without nbdev (`make test-latest`).
 A notebook that crashes or hangs fails; it does not take the others with it."""
-import argparse, os, resource, signal, subprocess, sys, tempfile, time
+import argparse, os, random, resource, signal, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from notebooks import ROOT, code_cells, find_notebooks
 TOOLS, BIN = Path(__file__).parent, Path(sys.executable).parent
 CHECKS = {'package': 'the package is what the notebooks export', 'clean': 'the notebooks are clean',
           'readme': 'README.md is what the front page makes', 'docs': 'every public name can be documented', 'site': 'every page has its place on the site'}
-# One thread a process: the processes share the cores, and results do not depend on how many there are
-THREADS = {f'{o}_NUM_THREADS': '1' for o in ('OMP', 'MKL', 'OPENBLAS', 'VECLIB_MAXIMUM', 'NUMEXPR')}
+# One thread a process by default: the processes share the cores. Results must not depend on it, so --threads can say another number
+THREADS = [f'{o}_NUM_THREADS' for o in ('OMP', 'MKL', 'OPENBLAS', 'VECLIB_MAXIMUM', 'NUMEXPR')]
 
 
 running = set()
@@ -25,10 +25,10 @@ def stop(p, how=signal.SIGKILL):
     except (ProcessLookupError, PermissionError): pass  # all of it has ended
 
 
-def run(command, timeout, tmp):
+def run(command, timeout, tmp, threads):
     "Run `command`, its children ended with it: (did it succeed, what it said, seconds)"
     tmp.mkdir()
-    env = {**os.environ, **THREADS, 'PYTHONFAULTHANDLER': '1', 'TMPDIR': str(tmp), 'PATH': f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    env = {**os.environ, **dict.fromkeys(THREADS, str(threads)), 'PYTHONFAULTHANDLER': '1', 'TMPDIR': str(tmp), 'PATH': f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     start, why = time.time(), ''
     p = subprocess.Popen([str(o) for o in command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                          text=True, errors='replace', start_new_session=True)
@@ -56,7 +56,13 @@ def jobs(args):
         if not run_cells: skipped += [name] if left_out else []  # prose alone is no test
         elif args.plain: todo.append((name, [sys.executable, TOOLS/'run_plain.py', nb, '--flags', ' '.join(args.flags), '--timeout', max(1, args.timeout - 5)]))
         else: todo.append((name, [BIN/'nbdev_test', '--path', nb, '--flags', ' '.join(args.flags)]))
+    if args.shuffle is not None: random.Random(args.shuffle).shuffle(todo)
     return todo, skipped
+
+
+def seed(text):
+    "A seed as it is written, or a new one for 'random'"
+    return random.randrange(10**6) if text == 'random' else int(text)
 
 
 def main():
@@ -66,15 +72,21 @@ def main():
     p.add_argument('--flags', type=str.split, default=[], help="flagged cells to run as well, such as 'slow network'")
     p.add_argument('--workers', type=int, default=2, help='notebooks at once (default: 2)')
     p.add_argument('--timeout', type=int, help='seconds a notebook may take (default: 300, or 3600 with --flags)')
+    p.add_argument('--threads', type=int, default=1, help='threads of each notebook (default: 1)')
+    p.add_argument('--shuffle', type=seed, nargs='?', const='random', metavar='SEED', help='run in a random order, which the seed repeats')
     args = p.parse_args()
+    if args.threads < 1 or args.workers < 1: p.error('--threads and --workers take a number from 1')
     args.timeout = args.timeout or (3600 if args.flags else 300)
     todo, skipped = jobs(args)
     if not todo and not skipped: sys.exit(f"No notebook with code is called anything like {' '.join(args.notebooks)}")
+    settings = [f'{args.threads} threads' if args.threads > 1 else '', f"VSTAIN_BF16={os.environ['VSTAIN_BF16']}" if os.environ.get('VSTAIN_BF16') else '',
+                f'order --shuffle {args.shuffle}' if args.shuffle is not None else '']
+    if any(settings): print('with ' + ', '.join(o for o in settings if o), flush=True)
     failed = []
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix='vstain-', ignore_cleanup_errors=True) as tmp, ThreadPoolExecutor(args.workers) as pool:
-        started = [(name, pool.submit(run, command, args.timeout, Path(tmp)/str(i))) for i, (name, command) in enumerate(todo)]
+        started = [(name, pool.submit(run, command, args.timeout, Path(tmp)/str(i), args.threads)) for i, (name, command) in enumerate(todo)]
         try:
             for name, job in started:
                 ok, said, seconds = job.result()

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError', 'MissingImageError', 'MissingStatisticsError',
            'ShapeError', 'UnreachableError', 'FormatError', 'ManifestError', 'ConfigError', 'NonFiniteError',
-           'OutputExistsError', 'MissingExtraError', 'did_you_mean', 'need', 'ArraySpec', 'VoxelTensor', 'SourceTensor',
-           'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed', 'rng_for', 'atomic_path', 'atomic_folder',
-           'write_json', 'read_json', 'n_cpus', 'progress']
+           'OutputExistsError', 'MissingExtraError', 'did_you_mean', 'plural', 'need', 'ArraySpec', 'VoxelTensor',
+           'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed', 'rng_for', 'atomic_path',
+           'atomic_folder', 'write_json', 'read_json', 'n_cpus', 'progress']
 
 # %% ../nbs/00_core.ipynb #c002
 import contextlib, functools, json, os, random, shutil, sys, tempfile
@@ -74,6 +74,15 @@ def did_you_mean(
     lower = {k.lower(): k for k in known}
     near = difflib.get_close_matches(str(name).lower(), lower, n=1)
     return (f"did you mean {lower[near[0]]!r}? " if near else '') + f"There {'are' if len(known) != 1 else 'is'} {', '.join(known) or 'none'}"
+
+# %% ../nbs/00_core.ipynb #c016a
+def plural(
+    n:int, # how many
+    one:str, # what, as one says of a single: 'plane', 'field of view'
+    many:str=None, # as one says of several, where that is not `one` with an s
+)->str: # '1 plane', '3 planes'
+    "A number with its noun"
+    return f'{n} {one}' if n == 1 else f"{n} {many or one + 's'}"
 
 # %% ../nbs/00_core.ipynb #c018
 def need(

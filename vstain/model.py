@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'reflected', 'pad_to', 'StainNet', 'net_config', 'build_net', 'to_channels_last', 'ZBlend', 'Stainer',
-           'evaluating', 'load_stainer']
+           'evaluating', 'full_precision', 'load_stainer']
 
 # %% ../nbs/33_model.ipynb #c002
 import json, warnings
@@ -194,6 +194,23 @@ def evaluating(
         with torch.inference_mode(): yield net
     finally: net.train(was)
 
+def _reduced():
+    "What may round float32 products to fewer bits: (holder, its attribute, value for full precision)"
+    cuda, mkldnn = torch.backends.cuda.matmul, torch.backends.mkldnn
+    if not hasattr(cuda, 'fp32_precision'): return [(cuda, 'allow_tf32', False), (torch.backends.cudnn, 'allow_tf32', False)] # torch before 2.9
+    ops = cuda, torch.backends.cudnn.conv, torch.backends.cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn
+    return [(op, 'fp32_precision', 'ieee') for op in ops]
+
+@contextmanager
+def full_precision():
+    "float32 is computed in float32 within the block: no TF32 and no bf16 in its place"
+    was = [(holder, name, getattr(holder, name), full) for holder, name, full in _reduced()]
+    try:
+        for holder, name, _, full in was: setattr(holder, name, full)
+        yield
+    finally:
+        for holder, name, old, _ in was: setattr(holder, name, old)
+
 # %% ../nbs/33_model.ipynb #c038
 @patch
 def forward(self:Stainer,
@@ -202,7 +219,7 @@ def forward(self:Stainer,
     "Predict a batch of normalised windows"
     x = torch.as_tensor(x, dtype=torch.float32, device=self.device)
     half = self.precision != 'float32'
-    with evaluating(self.net), torch.autocast(self.device.type, getattr(torch, self.precision) if half else None, enabled=half):
+    with evaluating(self.net), full_precision(), torch.autocast(self.device.type, getattr(torch, self.precision) if half else None, enabled=half):
         y = self.net(x)
         heads = self.net.heads
         y = {next(iter(heads)): y} if isinstance(y, Tensor) else y
@@ -211,10 +228,11 @@ def forward(self:Stainer,
 @patch
 def to(self:Stainer,
     device=None, # e.g. 'cuda'
-    precision:str=None, # 'float32', 'bfloat16' or 'float16'
+    precision:str=None, # 'float32', 'bf16' or 'fp16' (or torch's 'bfloat16', 'float16')
 ) -> Stainer: # itself
     "Move to a device, and choose what to compute in"
-    if precision not in (None, 'float32', 'bfloat16', 'float16'): raise ConfigError(f"precision is 'float32', 'bfloat16' or 'float16', not {precision!r}")
+    precision = dict(bf16='bfloat16', fp16='float16').get(precision, precision)
+    if precision not in (None, 'float32', 'bfloat16', 'float16'): raise ConfigError(f"precision is 'float32', 'bf16' or 'fp16', not {precision!r}")
     self.net.to(device); self.precision = precision or self.precision
     return self
 

@@ -22,7 +22,7 @@ from .classes import class_order
 from .core import ConfigError, ManifestError, MissingStatisticsError, ShapeError, SourceTensor, TargetTensor, WeightTensor, n_cpus, progress, rng_for
 from .fields import Fov
 from .manifest import Manifest, as_manifest
-from .normalize import Moments, Normalization, ensure_statistics, read_statistics, _fov_statistics, _same_bins
+from .normalize import Moments, Normalization, ensure_statistics, measure, read_statistics
 from .pictures import ERROR, SOURCE, STAIN, contrast_limits, error_limits, show_panels
 from .sampling import Foreground, Uniform, get_sampler, grid_patches
 
@@ -239,9 +239,9 @@ def _measure(m, fovs, norms, classes):
     for f, role in [(f, r) for f in fovs for r in norms if f.has(r) and _uses_part(f, r)]:
         for c, k in zip(f.channels[role], f.numbers[role]):
             if k is None or c in classes or read_statistics(m, f.i, role, c): continue
-            one = _fov_statistics(f.images[role], k)[0]; parts[f.i, role, c] = one.summary(); seen.add((f.i, role))
-            if m[f.i]['split'] == 'train' and one.n and one.hi > one.lo: all_parts.setdefault((None, role, c), Moments(f.images[role].dtype)).merge(_same_bins(one, all_parts[None, role, c]))
-    parts |= {k: v.summary() for k, v in all_parts.items()}
+            together = all_parts.setdefault((None, role, c), Moments(f.images[role].dtype)) if m[f.i]['split'] == 'train' else None
+            parts[f.i, role, c] = measure(f.images[role], k, into=together).get('fov_statistics'); seen.add((f.i, role))
+    parts |= {k: v.summary() for k, v in all_parts.items() if v.n}
     if not (seen or classes): return parts, ensure_statistics(m, norms)
     told = [ensure_statistics(_one_role(m, [f for f in fovs if f.has(r) and (f.i, r) not in seen], r, classes), {'source': n}) for r, n in norms.items()]
     if any(told) and m.path: m.write_statistics()

@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError', 'MissingImageError', 'MissingStatisticsError',
            'ShapeError', 'UnreachableError', 'FormatError', 'ManifestError', 'ConfigError', 'NonFiniteError',
-           'OutputExistsError', 'MissingExtraError', 'did_you_mean', 'plural', 'need', 'ArraySpec', 'VoxelTensor',
-           'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed', 'rng_for', 'atomic_path',
-           'atomic_folder', 'write_json', 'read_json', 'n_cpus', 'progress']
+           'OutputExistsError', 'OutputError', 'LockedError', 'MissingExtraError', 'did_you_mean', 'plural', 'need',
+           'ArraySpec', 'VoxelTensor', 'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed',
+           'rng_for', 'process_name', 'has_ended', 'writing', 'locked', 'temp_beside', 'sweep', 'atomic_path',
+           'atomic_folder', 'write_json', 'read_json', 'within', 'n_cpus', 'available_memory', 'check_memory',
+           'progress']
 
 # %% ../nbs/00_core.ipynb #c002
-import contextlib, functools, json, os, random, shutil, sys, tempfile
+import contextlib, ctypes, errno, functools, glob, hashlib, json, os, random, re, shutil, socket, sys, tempfile, time
 from dataclasses import dataclass, asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np, torch
 from fastai.torch_core import TensorBase
@@ -61,6 +63,8 @@ class ManifestError(VstainError, ValueError): "A manifest that cannot be used: d
 class ConfigError(VstainError, ValueError): "An unknown name or an impossible value of an option"
 class NonFiniteError(VstainError, ValueError): "NaN or infinite values where none can be used"
 class OutputExistsError(VstainError, FileExistsError): "An output that is there already and would be lost"
+class OutputError(VstainError, OSError): "An output that cannot be written: the disk is full, or the place cannot be written to"
+class LockedError(VstainError, TimeoutError): "A file or folder that another process holds for too long"
 class MissingExtraError(VstainError, ImportError): "An optional dependency that is not installed"
 
 # %% ../nbs/00_core.ipynb #c015
@@ -150,46 +154,188 @@ def set_seed(
 
 # %% ../nbs/00_core.ipynb #c034
 def rng_for(
-    *key, # integers and strings, e.g. `(seed, 'A/1/0', epoch)`
+    *key, # integers and strings, e.g. `(seed, 'A/1/0', epoch)`; numpy's are taken as Python's
 )->np.random.Generator: # always the same one for the same key
     "A numpy generator that depends on nothing but `key`"
-    import hashlib
+    key = tuple(k.item() if isinstance(k, np.generic) else k for k in key)
     return np.random.default_rng(int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:16], 'little'))
 
 # %% ../nbs/00_core.ipynb #c037
-def _temp_beside(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f'.{path.name}.{os.getpid()}-{random.SystemRandom().randrange(16**6):06x}.tmp')
+def _said_by(path):
+    try: return Path(path).read_text().strip()
+    except OSError: return ''
+
+@functools.cache
+def _host():
+    "This machine, and in it the container whose processes are counted apart"
+    name, machine = re.sub('[^A-Za-z0-9-]', '-', socket.gethostname().split('.')[0])[:24], _said_by('/etc/machine-id')
+    own = machine if machine and name != 'localhost' else _said_by('/proc/sys/kernel/random/boot_id')
+    space = os.readlink('/proc/self/ns/pid') if os.path.exists('/proc/self/ns/pid') else ''
+    return f"{name}-{hashlib.sha256(f'{own} {space}'.encode()).hexdigest()[:6]}"
+
+def _started(pid):
+    "What tells a process from others of its number, '' where the system does not say, None where none runs"
+    stat = _said_by(f'/proc/{pid}/stat').rpartition(')')[2].split()
+    if stat: return None if stat[0] in 'ZX' else hashlib.sha256(f"{_said_by('/proc/sys/kernel/random/boot_id')} {stat[19]}".encode()).hexdigest()[:8]
+    if os.path.exists('/proc/self/stat'): return None
+    try:
+        if os.name != 'nt': os.kill(pid, 0)
+    except ProcessLookupError: return None
+    except OSError: pass
+    return ''
+
+def process_name()->str: # 'machine.number-start', letters, digits, dots and hyphens
+    "A name that no other process has, on any machine"
+    return f'{_host()}.{os.getpid()}-{_started(os.getpid())}'
+
+def has_ended(
+    name:str, # what `process_name` gave
+)->bool: # False for processes of other machines, of which that is not known
+    "Has this process surely ended?"
+    found = re.fullmatch(r'(.+)\.(\d+)-([0-9a-f]*)', name)
+    if not found or found[1] != _host(): return False
+    now = _started(int(found[2]))
+    return now is None or bool(now and found[3] and now != found[3])
+
+# %% ../nbs/00_core.ipynb #c053
+_WHY = {errno.ENOSPC: 'the disk is full', errno.EFBIG: 'the file would be larger than is allowed', errno.EROFS: 'the disk is read-only',
+        errno.EACCES: 'access is denied', errno.EPERM: 'access is denied', errno.ENOTDIR: 'a part of the path is a file', errno.EIO: 'the disk reports a fault'}
+if hasattr(errno, 'EDQUOT'): _WHY[errno.EDQUOT] = 'your quota is used up'
+
+def _why_unwritten(e, path):
+    "Why nothing could be written at `path`, None where the error is of another kind"
+    said = re.search(r'OS error (\d+)', str(e)) # as tensorstore has it
+    code, at = (int(said[1]) if said else getattr(e, 'errno', None)), getattr(e, 'filename', None)
+    elsewhere = isinstance(at, (str, os.PathLike)) and Path(path).absolute().parent not in Path(at).absolute().parents
+    if code in _WHY and not (elsewhere and code != errno.ENOSPC): return _WHY[code]
+    if 'RESOURCE_EXHAUSTED' in str(e): return _WHY[errno.ENOSPC]
+    return _why_unwritten(e.__cause__, path) if e.__cause__ else None
+
+@contextlib.contextmanager
+def writing(
+    path, # what the block writes, or the folder that it is in
+    remedy:str='make room there or choose another place', # said at the end of the error
+):
+    "Context in which a full disk, a read-only one or a denied access is an `OutputError`"
+    try: yield
+    except VstainError: raise
+    except Exception as e:
+        why = _why_unwritten(e, path)
+        if why is None: raise
+        raise OutputError(f'{path} cannot be written, {why}; {remedy} ({str(e)[:300]})') from e
+
+# %% ../nbs/00_core.ipynb #c056
+def _short(name): return name if len(name.encode()) < 150 else f'{name[:36]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}'
+
+def _acquire(lock, timeout):
+    "Hold `lock`; a file that its last holder has removed meanwhile is none, which older filelock does not see"
+    import filelock
+    end = time.monotonic() + timeout
+    while True:
+        lock.acquire(timeout=max(0, end - time.monotonic()), poll_interval=.02)
+        fd = lock._context.lock_file_fd
+        if isinstance(lock, filelock.SoftFileLock) or os.name == 'nt' or os.fstat(fd).st_nlink: return lock
+        lock.release()
+
+@contextlib.contextmanager
+def locked(
+    path, # file or folder that the block changes
+    timeout:float=60, # seconds to wait for another process
+): # raises `LockedError`, `OutputError`
+    "Context that only one process, and one thread of it, is in at a time for the same `path`"
+    import filelock
+    path = Path(path); at = path.with_name(f'.{_short(path.name)}.lock')
+    with writing(at):
+        at.parent.mkdir(parents=True, exist_ok=True)
+        try: lock = _acquire(filelock.FileLock(at), timeout)
+        except filelock.Timeout: raise LockedError(f'{path} is held by another process ({_said_by(at) or "unknown"}) for more than {timeout:g} s; wait until it has ended, and if none runs remove {at}') from None
+        except OSError as e: # file systems without locks
+            if e.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP): raise
+            lock = _acquire(filelock.SoftFileLock(at), timeout)
+    soft = isinstance(lock, filelock.SoftFileLock)
+    try:
+        if not soft: at.write_text(process_name())
+        yield
+    finally:
+        if not soft and os.name != 'nt': at.unlink(missing_ok=True)
+        lock.release()
+
+# %% ../nbs/00_core.ipynb #c059
+def temp_beside(
+    path, # file or folder to be made
+    kind:str='tmp', # end of the name
+)->Path: # e.g. '.plate.zarr.lab-1f2e3d.4711-0a1b2c3d-4e5f6a.tmp'; the folder that it is in exists
+    "A name beside `path`, for this process alone, under which it can grow"
+    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f'.{_short(path.name)}.{process_name()}-{random.SystemRandom().randrange(16**6):06x}.{kind}')
+
+_temp_beside = temp_beside
+
+def _remove(path):
+    "Remove a file, a link or a folder, if it is there"
+    if path.is_dir() and not path.is_symlink(): shutil.rmtree(path, ignore_errors=True)
+    else: path.unlink(missing_ok=True)
+
+def sweep(
+    folder, # where it was written
+    name:str='*', # of the file or folder that it would have become; all by default
+):
+    "Remove what ended processes of this machine left unfinished, and put back what they had moved aside"
+    for p in Path(folder).glob(f".{glob.escape(_short(name)) if name != '*' else '*'}.*.[to][ml][pd]"):
+        found = re.fullmatch(r'\.(.+)\.([\w-]+\.\d+-[0-9a-f]*)-[0-9a-f]{6}\.(tmp|old)', p.name)
+        if not found or name != '*' and found[1] != _short(name): continue
+        if found[3] == 'old' and _short(found[1]) == found[1]: _restore(p.with_name(found[1]))
+        if has_ended(found[2]): _remove(p)
 
 @contextlib.contextmanager
 def atomic_path(
     path, # file to write or replace
-):
+): # raises `OutputError`
     "Context that gives a temporary path, renamed to `path` when the block ends well, removed when it does not"
-    path = Path(path); tmp = _temp_beside(path)
-    try:
-        yield tmp
-        os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
+    path = Path(path)
+    with writing(path):
+        tmp = temp_beside(path)
+        try:
+            yield tmp
+            os.replace(tmp, path)
+        finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #c039
+def _exchange(a, b):
+    "Let two paths change places in one step; False where the file system cannot (Linux can, mostly)"
+    swap = getattr(ctypes.CDLL(None, use_errno=True), 'renameat2', None) if sys.platform == 'linux' else None
+    return bool(swap) and swap(-100, os.fsencode(a.absolute()), -100, os.fsencode(b.absolute()), 2) == 0
+
+def _take_place(tmp, path, overwrite):
+    "Let `tmp` become `path`; what was there comes to `tmp`"
+    with locked(path):
+        if not os.path.lexists(path): return os.rename(tmp, path)
+        if not overwrite: raise OutputExistsError(f'{path} was made meanwhile by another process and is kept; choose another path or say overwrite=True')
+        if _exchange(tmp, path): return
+        old = temp_beside(path, 'old'); os.rename(path, old)
+        try: os.rename(tmp, path)
+        except BaseException: os.rename(old, path); raise
+        os.rename(old, tmp)
+
+def _restore(path):
+    "Put back what a process that was killed between two renames had moved aside"
+    if os.path.lexists(path) or not (olds := list(path.parent.glob(f'.{glob.escape(_short(path.name))}.*.old'))): return
+    with locked(path): # which nobody is between two renames in
+        if not os.path.lexists(path) and olds[0].exists(): os.rename(olds[0], path)
+
 @contextlib.contextmanager
 def atomic_folder(
     path, # folder to make
-    overwrite:bool=False, # replace a folder that is there
+    overwrite:bool=False, # replace what is there
 ):
-    "Context that gives a temporary folder, renamed to `path` when the block ends well; raises `OutputExistsError`"
-    path = Path(path)
+    "Context that gives a temporary folder, renamed to `path` when the block ends well; raises `OutputExistsError`, `OutputError`"
+    path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
+    _restore(path)
     if path.exists() and not overwrite: raise OutputExistsError(f"{path} exists already; choose another path or say overwrite=True")
-    tmp = _temp_beside(path); tmp.mkdir()
-    try:
-        yield tmp
-        old = _temp_beside(path)
-        if path.exists(): os.replace(path, old)
-        os.replace(tmp, path)
-        if old.is_dir(): shutil.rmtree(old)
-        else: old.unlink(missing_ok=True)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+    with writing(path):
+        tmp = temp_beside(path); tmp.mkdir()
+        try: yield tmp; _take_place(tmp, path, overwrite)
+        finally: _remove(tmp)
 
 # %% ../nbs/00_core.ipynb #c043
 def _plain(o):
@@ -213,10 +359,55 @@ def read_json(
     except FileNotFoundError: raise MissingImageError(f'{path}: no such file') from None
     except json.JSONDecodeError as e: raise FormatError(f'{path}: not JSON ({e})') from None
 
+# %% ../nbs/00_core.ipynb #c065
+def within(
+    root, # folder, a `Path` or a `RemotePath`
+    name, # a path below it, as some file names it
+    where:str='', # who names it, for the error; by default `root`
+): # root/name; raises `FormatError`
+    "The path that a file's metadata name, which must not lead out of `root`"
+    from urllib.parse import unquote
+    says, name = f'{where or root} names the path {name!r}', str(name) if isinstance(name, (str, int)) and not isinstance(name, bool) else None
+    if name is None or '\0' in name: raise FormatError(f'{says}, which is none')
+    for kind in (PurePosixPath, PureWindowsPath):
+        for one in (kind(name), kind(unquote(name))):
+            if one.anchor or '..' in one.parts or '://' in name: raise FormatError(f'{says}, which leads out of its folder; nothing outside of it is opened')
+    return root/name
+
 # %% ../nbs/00_core.ipynb #c046
 def n_cpus()->int: # cores this process may use, which a container or a batch system can have limited
     "Number of cores this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+# %% ../nbs/00_core.ipynb #c062
+def _limits():
+    "Bytes that the system, the control group of a container or job, and the process's own limit leave"
+    if said := re.search(r'MemAvailable:\s+(\d+) kB', _said_by('/proc/meminfo')): yield int(said[1])*1024
+    elif hasattr(os, 'sysconf') and 'SC_PHYS_PAGES' in os.sysconf_names: yield os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE')
+    at = (re.findall(r'^0::/(.*)$', _said_by('/proc/self/cgroup'), re.M) or [''])[0]
+    for folder in [Path('/sys/fs/cgroup')/at, *(Path('/sys/fs/cgroup')/at).parents]:
+        most, used = _said_by(folder/'memory.max'), _said_by(folder/'memory.current')
+        cached = re.search(r'^inactive_file (\d+)', _said_by(folder/'memory.stat'), re.M)
+        if most.isdigit() and used.isdigit(): yield int(most) - int(used) + int(cached[1] if cached else 0)
+    most, used = (_said_by(f'/sys/fs/cgroup/memory/memory.{n}_in_bytes') for n in ('limit', 'usage')) # version 1
+    if most.isdigit() and used.isdigit(): yield int(most) - int(used)
+    with contextlib.suppress(ImportError):
+        import resource
+        most, size = resource.getrlimit(resource.RLIMIT_AS)[0], _said_by('/proc/self/statm').split()
+        if most != resource.RLIM_INFINITY: yield most - (int(size[0])*os.sysconf('SC_PAGE_SIZE') if size else 0)
+
+def available_memory()->int: # bytes
+    "How much memory this process may still take"
+    return max(0, min(_limits(), default=2**63))
+
+def check_memory(
+    nbytes:int, # bytes about to be held
+    what:str, # what they are, as the error says it
+    share:float=1., # of what is available
+): # raises `ShapeError`
+    "Refuse what does not fit into memory"
+    if nbytes < 2**26 or nbytes <= share*(free := available_memory()): return
+    raise ShapeError(f'{what} takes {nbytes/2**30:,.1f} GiB of memory, {free/2**30:,.1f} GiB are available; read a part of it, or see whether the file is damaged')
 
 # %% ../nbs/00_core.ipynb #c049
 def progress(

@@ -21,7 +21,7 @@ import vstain
 from fastcore.basics import patch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .core import ConfigError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, _temp_beside, atomic_folder, did_you_mean
+from .core import ConfigError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, did_you_mean, sweep, temp_beside
 from .core import progress as progress_bar
 from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, name_channels, open_image, plate_root, resample, _update_group, _zarr_attrs
 from .manifest import Manifest, as_manifest
@@ -470,7 +470,7 @@ def lay_out(
 )->bool: # is it a plate? raises `ManifestError` for names that cannot be paths
     "Make a plate, or a group where the names are not 'row/column/field', with the place of each field of view still empty"
     import zarr
-    names, tmp = set(names), _temp_beside(Path(path))
+    names, tmp = set(names), temp_beside(Path(path))
     plate = all(map(is_plate_name, names))
     if not plate: _check_names(names)
     try:
@@ -489,18 +489,6 @@ def _refuse_inputs(out, sources):
         s = Path(s).resolve()
         if out == s or out in s.parents or s in out.parents: raise ConfigError(f'the output {out} and the input {s} lie in each other, and inputs are never changed; choose another out=')
 
-def _sweep(folder, name='*'):
-    "Remove what killed runs of this machine left unfinished"
-    for p in folder.glob(f'.{glob.escape(name) if name != "*" else "*"}.*.tmp'):
-        found = re.fullmatch(r'\..*\.(\d+)-[0-9a-f]{6}\.tmp', p.name)
-        if found and not _alive(int(found[1])): shutil.rmtree(p, ignore_errors=True)
-
-def _alive(pid):
-    try: os.kill(pid, 0)
-    except ProcessLookupError: return False
-    except OSError: pass
-    return True
-
 # %% ../nbs/50_infer.ipynb #c069
 @contextmanager
 def open_output(
@@ -514,7 +502,7 @@ def open_output(
     "Context that gives {name: path to write}; raises `OutputExistsError`, `ConfigError`"
     out, single = Path(out), list(names) == ['']
     if overwrite and resume: raise ConfigError('overwrite begins anew and resume goes on; say one of them')
-    _sweep(out.parent, out.name)
+    sweep(out.parent, out.name)
     if out.exists() and not (overwrite or resume): raise OutputExistsError(f'{out} exists already; choose another out=, or say resume=True to go on with it or overwrite=True to replace it')
     if out.exists() and overwrite and not _is_zarr(out): raise OutputExistsError(f'{out} is no OME-Zarr and will not be overwritten; choose another out=')
     if resume and out.exists() and not single: _check_layout(out, names)
@@ -529,7 +517,7 @@ def _check_layout(out, names):
     if 'vstain' not in (_group_attrs(out) or {}): raise OutputExistsError(f'{out} was not made by predict, so it cannot be gone on with; choose another out=')
     for n in names:
         if is_plate(out) and not (out/n).exists(): raise OutputExistsError(f'{out} has no position {n}, so it is not the prediction of this data; choose another out= or say overwrite=True')
-        _sweep((out/n).parent)
+        sweep((out/n).parent)
 
 def _group_attrs(path):
     found = _zarr_attrs(path)

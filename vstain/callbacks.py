@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['precisions', 'StainLearner', 'LeanRecorder', 'KnownLoss', 'EpochSeed', 'PearsonMetric', 'pearson_metrics',
            'computes_bf16', 'pick_precision', 'Precision', 'StopOnNaN', 'batch_samples', 'one_cycle', 'Schedule',
-           'TimeBudget', 'EMA', 'validated_weights', 'Freeze', 'save_state', 'read_state', 'load_state', 'load_weights',
-           'Checkpoint', 'History', 'TensorBoard', 'Previews', 'Progress']
+           'TimeBudget', 'EMA', 'validated_weights', 'Freeze', 'pack', 'unpack', 'save_state', 'read_state',
+           'load_state', 'load_weights', 'Checkpoint', 'History', 'TensorBoard', 'Previews', 'Progress']
 
 # %% ../nbs/40_callbacks.ipynb #c002
 import contextlib, csv, json, math, os, random, sys, time
@@ -494,13 +494,56 @@ class Freeze(Callback):
     def after_fit(self):
         for p, was in self._was: p.requires_grad_(was)
 
+# %% ../nbs/40_callbacks.ipynb #c051b
+def pack(
+    tree, # dicts, lists, tuples, numbers, text, None, arrays and tensors, nested
+    path:str, # of the tree, by which its tensors are called
+    tensors:dict, # filled with the tensors by their path
+): # what JSON can hold; raises `ConfigError` for anything else
+    "Separate a tree into JSON and tensors"
+    if isinstance(tree, np.generic): tree = tree.item()
+    if isinstance(tree, np.ndarray) and tree.dtype.kind in 'biuf':
+        return {'$array': pack(torch.from_numpy(tree.copy()), path, tensors)['$tensor']}
+    if isinstance(tree, Tensor):
+        while path in tensors: path += "'"
+        tensors[path] = tree.detach().contiguous()
+        return {'$tensor': path}
+    if isinstance(tree, dict):
+        plain = all(isinstance(k, str) and not k.startswith('$') for k in tree)
+        if plain: return {k: pack(v, f'{path}/{k}', tensors) for k, v in tree.items()}
+        return {'$items': [[pack(k, f'{path}/key {i}', tensors), pack(v, f'{path}/{i}', tensors)] for i, (k, v) in enumerate(tree.items())]}
+    if isinstance(tree, (list, tuple)):
+        parts = [pack(v, f'{path}/{i}', tensors) for i, v in enumerate(tree)]
+        return {'$tuple': parts} if isinstance(tree, tuple) else parts
+    if tree is None or isinstance(tree, (bool, int, float, str)): return tree
+    raise ConfigError(f"{path}: a checkpoint holds dicts, lists, numbers, text, arrays and tensors, not {type(tree).__name__}")
+
+def unpack(
+    tree, # from `pack`
+    tensors:dict, # tensors by their path; those that the tree holds are taken out
+): # the tree that `pack` was given
+    "Put a tree together again"
+    if isinstance(tree, list): return [unpack(v, tensors) for v in tree]
+    if not isinstance(tree, dict): return tree
+    if '$tensor' in tree: return tensors.pop(tree['$tensor'])
+    if '$array' in tree: return tensors.pop(tree['$array']).numpy()
+    if '$tuple' in tree: return tuple(unpack(v, tensors) for v in tree['$tuple'])
+    if '$items' in tree: return {unpack(k, tensors): unpack(v, tensors) for k, v in tree['$items']}
+    return {k: unpack(v, tensors) for k, v in tree.items()}
+
 # %% ../nbs/40_callbacks.ipynb #c052
-def _with_state(learn): return {cb.name: cb for cb in learn.cbs if hasattr(type(cb), 'state_dict')}
+def _with_state(learn):
+    "Name → callback that keeps a state; a second one of a name gets a number"
+    out = {}
+    for cb in (cb for cb in learn.cbs if hasattr(type(cb), 'state_dict')):
+        out[next(n for n in (cb.name, *(f'{cb.name}-{i}' for i in range(2, 1000))) if n not in out)] = cb
+    return out
 
 def _split(prefix, state, tensors):
-    "Put tensors under `prefix`, give back the rest"
-    tensors |= {f'{prefix}.{k}': v.detach().contiguous() for k, v in state.items() if isinstance(v, Tensor)}
-    return {k: v for k, v in state.items() if not isinstance(v, Tensor)}
+    "Put tensors under `prefix`, give back the rest as JSON can hold it"
+    top = {k: v for k, v in state.items() if isinstance(v, Tensor) and isinstance(k, str)}
+    tensors |= {f'{prefix}.{k}': v.detach().contiguous() for k, v in top.items()}
+    return pack({k: v for k, v in state.items() if k not in top}, prefix, tensors)
 
 def save_state(
     learn, # `Learner`, between two epochs
@@ -511,7 +554,7 @@ def save_state(
     tensors, params = {}, [p for ps in learn.opt.param_lists for p in ps]
     _split('model', learn.model.state_dict(), tensors)
     rest = dict(epoch=learn.epoch + 1, step=learn.train_iter, info=info,
-        groups=[{k: v for k, v in g.items() if k != 'params'} for g in _groups(learn.opt)],
+        groups=[pack({k: v for k, v in g.items() if k != 'params'}, f'group.{i}', tensors) for i, g in enumerate(_groups(learn.opt))],
         opt={i: _split(f'opt.{i}', _torch_opt(learn.opt).state[p], tensors) for i, p in enumerate(params)},
         callbacks={name: _split(f'callback.{name}', cb.state_dict(), tensors) for name, cb in _with_state(learn).items()})
     with atomic_path(path) as tmp:
@@ -543,14 +586,18 @@ def load_state(
     if learn.opt is None: learn.create_opt()
     state, params = _torch_opt(learn.opt).state, [p for ps in learn.opt.param_lists for p in ps]
     for i, p in enumerate(params):
-        here = {k.split('.', 2)[2]: _like(v, p) for k, v in tensors.items() if k.startswith(f'opt.{i}.')}
-        if rest['opt'][str(i)] or here: state[p] = rest['opt'][str(i)] | here
+        here = {k: _like(v, p) if isinstance(v, Tensor) else v for k, v in _joined(f'opt.{i}', rest['opt'][str(i)], tensors).items()}
+        if here: state[p] = here
     for g, saved in zip(_groups(learn.opt), rest['groups']):
-        g.update({k: tuple(v) if isinstance(g.get(k), tuple) else v for k, v in saved.items()})
-    for name, cb in _with_state(learn).items():
-        cb.load_state_dict({k.split('.', 2)[2]: v for k, v in tensors.items() if k.startswith(f'callback.{name}.')} | rest['callbacks'].get(name, {}))
+        g.update({k: tuple(v) if isinstance(g.get(k), tuple) else v for k, v in unpack(saved, tensors).items()})
+    for name, cb in _with_state(learn).items(): cb.load_state_dict(_joined(f'callback.{name}', rest['callbacks'].get(name, {}), tensors))
     learn.first_epoch, learn.train_iter = rest['epoch'], rest['step']
     return rest['info']
+
+def _joined(prefix, rest, tensors):
+    "A state from its JSON and its tensors"
+    out = unpack(rest, tensors)
+    return {k[len(prefix) + 1:]: v for k, v in tensors.items() if k.startswith(f'{prefix}.')} | out
 
 def _like(v, p):
     "`v` on the device of the parameter, and laid out in memory like it, as fused optimisers expect"

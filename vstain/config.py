@@ -14,7 +14,7 @@ from fastai.callback.core import Callback
 from omegaconf import DictConfig, OmegaConf
 from .core import ConfigError, MissingImageError, atomic_path, read_json, write_json
 from .normalize import Normalization
-from .train import SECTIONS, experiment_arguments, fit, fit_defaults
+from .train import SECTIONS, experiment_arguments, fit, fit_defaults, replaced_by
 
 # %% ../nbs/42_config.ipynb #c007
 def default_experiment()->DictConfig: # sections data, model, train and out
@@ -30,7 +30,7 @@ def load_experiment(
 )->DictConfig: # complete; raises `ConfigError`, `MissingImageError`
     "Read an experiment, apply overrides, fill in defaults"
     cfg = _read(path)
-    for o in [overrides] if isinstance(overrides, str) else overrides: cfg = OmegaConf.merge(cfg, _override(o))
+    for o in [overrides] if isinstance(overrides, str) else overrides: cfg = _overridden(cfg, o)
     experiment_arguments(cfg)
     cfg = OmegaConf.merge(default_experiment(), cfg)
     base = Path(base) if base else Path(path).absolute().parent if isinstance(path, (str, Path)) else None
@@ -45,10 +45,15 @@ def _read(path):
     if not isinstance(cfg, DictConfig): raise ConfigError(f'{path}: an experiment has sections {", ".join(SECTIONS)}')
     return cfg
 
-def _override(text):
+def _overridden(cfg, text):
+    "The experiment with one option replaced"
     key, eq, value = text.partition('=')
     if not eq or not key.strip() or '.' not in key: raise ConfigError(f"override {text!r}: write it as section.option=value, for example train.lr=1e-3")
-    return OmegaConf.from_dotlist([f'{key.strip()}={value}'])
+    new, (section, _, option) = OmegaConf.from_dotlist([f'{key.strip()}={value}']), key.strip().partition('.')
+    cfg, values = OmegaConf.merge(cfg), cfg.get(section)
+    if isinstance(values, DictConfig):
+        for k in (option, *replaced_by(new[section])): cfg[section].pop(k, None)
+    return OmegaConf.merge(cfg, new)
 
 # %% ../nbs/42_config.ipynb #c009
 def to_yaml(

@@ -1,7 +1,7 @@
 """Checks that what is made from the notebooks is in step with them: check.py package|clean|readme|docs|site. Changes nothing here.
 
 Exporting and cleaning rewrite files in place, so both are done in a copy, and the copy is compared with the working tree."""
-import ast, json, os, shutil, subprocess, sys, tempfile
+import ast, json, os, re, shutil, subprocess, sys, tempfile
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
@@ -62,16 +62,25 @@ def readme(tmp):
     if not README.exists() or README.read_text(encoding='utf-8') != markdown(): yield f'README.md is not what {INDEX.relative_to(ROOT)} makes: {MEND}'
 
 
+def signature_lines(page):
+    "The lines of code of a name's page"
+    return re.search(r'```python\n(.*?)\n```', page, re.S)[1].splitlines()
+
+
 def docs(tmp):
-    "Public names that nbdev cannot document, at which building the site would stop"
+    "Public names that nbdev cannot document, at which building the site would stop, and signatures that a page cannot show"
     from nbdev.showdoc import show_doc
+    from signatures import mend_nbdev
+    mend_nbdev()
     sys.path.insert(0, str(ROOT))
     for module, names in content(in_copy('nbdev_export', tmp)/LIB/'_modidx.py')['syms'].items():
         for name in names:
             path = name.removeprefix(f'{module}.').split('.')
             if any(o.startswith('_') for o in path): continue
-            try: show_doc(reduce(getattr, path, import_module(module)))
-            except Exception as e: yield f'{name} cannot be documented: {type(e).__name__}: {e}'
+            try: page = show_doc(reduce(getattr, path, import_module(module)))._repr_markdown_()
+            except Exception as e: yield f'{name} cannot be documented: {type(e).__name__}: {e}'; continue
+            for line in signature_lines(page):
+                if len(line) > 80 or 'NoneType' in line or '`' in line or '#' in line: yield f'{name} has a signature that its page cannot show: {line}'
 
 
 def pages(item):

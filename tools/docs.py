@@ -1,13 +1,14 @@
 """Builds the site into _docs/, or serves it while you write: docs.py build|preview.
 
-These are nbdev's own commands, with two of their habits put right. They install Quarto by sudo where it is missing; here they stop.
-And to document a name they run every cell that imports something, whatever else it does, which fails where a test imports what it
-compares with; here only exported cells and plain imports are run."""
+These are nbdev's own commands, with three of their habits put right. They install Quarto by sudo where it is missing; here they stop.
+To document a name they run every cell that imports something, whatever else it does, which fails where a test imports what it
+compares with; here only exported cells and plain imports are run. And names are printed as signatures.py says."""
 import ast, shutil, sys
 
 import nbdev.processors, nbdev.quarto
 
 from readme import README, markdown
+from signatures import mend_nbdev
 
 if not shutil.which('quarto'): sys.exit('Quarto is not on the PATH')
 nbdev.quarto._ensure_quarto = lambda: None
@@ -22,6 +23,7 @@ def without_tests(cell):
 
 
 nbdev.processors._do_eval = without_tests
+mend_nbdev()
 README.write_text(markdown(), encoding='utf-8')  # newer than its notebook, so that nbdev does not make it again its own way
 command = {'build': nbdev.quarto.nbdev_docs, 'preview': nbdev.quarto.nbdev_preview}[sys.argv[1]]
 command.__wrapped__(n_workers=0)  # in this process, where the change above holds

@@ -200,7 +200,7 @@ def keep(self:Fov,
 )->np.ndarray:
     "Something small that follows from the images of a role, made once"
     img = self.images[role]
-    return self.maps.keep(img, f'{key} {self.numbers[role]} {self.classes}', make) if self.maps and not held_in_memory(img) else make()
+    return self.maps.keep(img, f'{key} {self.numbers[role]} {self.classes}', make, [c for c in self.numbers[role] if c is not None]) if self.maps and not held_in_memory(img) else make()
 
 # %% ../nbs/12d_fields.ipynb #c024
 @patch

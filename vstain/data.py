@@ -22,7 +22,7 @@ from .classes import class_order
 from .core import ConfigError, ManifestError, MissingStatisticsError, ShapeError, SourceTensor, TargetTensor, WeightTensor, n_cpus, progress, rng_for
 from .fields import Fov
 from .manifest import Manifest, as_manifest
-from .normalize import Moments, Normalization, ensure_statistics, measure, read_statistics
+from .normalize import Moments, Normalization, ensure_statistics, measure, read_statistics, warn_of_stale
 from .pictures import ERROR, SOURCE, STAIN, contrast_limits, error_limits, show_panels
 from .sampling import Foreground, Uniform, get_sampler, grid_patches
 
@@ -513,12 +513,17 @@ def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest):
     norms = {r: Normalization.from_dict(n) for r, n in (('source', source_norm), ('target', target_norm))}
     names = {r: fovs[0].channels[r] for r in norms}
     parts, measured = _measure(m, fovs, norms, fovs[0].classes)
+    _warn_of_stale(m, fovs, norms)
     if measured and not m.arrays: warnings.warn('the images carry no intensity statistics: measured now and kept in the manifest; preprocess(data) stores them')
     coefs = {r: [_coefficients(m, f, r, names[r], n, parts) for f in fovs] for r, n in norms.items()}
     spec = DataSpec(names['source'], names['target'], patch, patch[0], out_depth, projection, _common_scale(fovs), *norms.values())
     js = _by_split(m, fovs)['train']
     spec.norms = {r: _dataset_norms(m, train, r, names[r], n, [coefs[r][j] for j in js], parts) for r, n in norms.items()}
     return spec, coefs
+
+def _warn_of_stale(m, fovs, norms):
+    names = {r: [c for c in fovs[0].channels[r] if not (r == 'target' and c in fovs[0].classes)] for r, n in norms.items() if n.level != 'image'}
+    warn_of_stale(m, {r: cs for r, cs in names.items() if cs}, [f.i for f in fovs])
 
 def _kind(m, fovs, out_depth):
     "Are targets projections? And the depth of the smallest stack"

@@ -447,7 +447,10 @@ def stamp(self:Image,
     channels=None, # names or numbers of the channels it is asked of; None for all
 )->str|None: # None where there are no files, or such as were written just now
     "Names, sizes and dates of the files of a local image: while they stay, so do the voxels"
-    if isinstance(self.array, _View): return self.array.img.stamp([self.array.sel[1][c] for c in self.indices(channels)])
+    numbers, array = self.indices(channels), self.array
+    if isinstance(array, _View): return array.img.stamp([array.sel[1][c] for c in numbers])
+    if isinstance(array, _Stack): each = [i.stamp([c]) for i, c in (array.where[n] for n in numbers)]; return _sha(each) if all(each) else None
+    if isinstance(getattr(array, 'img', None), Image): return array.img.stamp(numbers)
     if not self.files: return None
-    each = [_stat(f) for _, f in self._voxel_files(self.indices(channels))]
+    each = [_stat(f) for _, f in self._voxel_files(numbers)]
     return _sha([e for e, _ in each]) if all(old for _, old in each) else None

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 
 from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory,
                          did_you_mean, need, read_json, to_tczyx, write_json, _temp_beside)
-from .image import Image, from_array, name_channels, resample, stack_images, _same_edge
+from .image import Image, files_digest, from_array, name_channels, resample, stack_images, _same_edge
 from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
 
 _all_ = ['Image', 'from_array', 'name_channels', 'resample', 'stack_images']
@@ -342,8 +342,9 @@ class _FileArray:
         return getattr(self.zarr, 'chunks', None)
     def __getstate__(self): return {**self.__dict__, '_opened': (None, None)}
     def identity(self):
-        "The file, its size and its version, and what of it is shown"
-        return f"{_version(self.path)} {sorted(getattr(self.load, 'keywords', {}).items())}"
+        "What the file holds, or its address, size and version where it is remote; and what of it is shown"
+        what = files_digest([('', self.path)]) if isinstance(self.path, Path) else _version(self.path)
+        return f"{what} {sorted(getattr(self.load, 'keywords', {}).items())}"
 
 def _version(path):
     if isinstance(path, RemotePath): return f'{path} {sorted(path.version().items())}'

@@ -100,7 +100,7 @@ def title_trouble(cell):
 
 
 def site(tmp):
-    "Pages that would lose text, notebooks without a line in the sidebar, lines without a notebook, and links of the front page that lead nowhere"
+    "Pages that would lose text, notebooks without a line in the sidebar, lines without a notebook, and links that lead nowhere"
     for nb in find_notebooks():
         wrong = title_trouble(json.loads(nb.read_text(encoding='utf-8'))['cells'][0])
         if wrong: yield f'{nb.relative_to(ROOT)} {wrong}'
@@ -110,7 +110,8 @@ def site(tmp):
         if nb.relative_to(NBS).as_posix() not in named: yield f'nbs/sidebar.yml has no line for {nb.relative_to(NBS)}'
     for o in sorted(named):
         if not (NBS/o).exists(): yield f'nbs/sidebar.yml names {o}, which is not there'
-    for o in dead_links(): yield f'{INDEX.relative_to(ROOT)} links to {o}, which is not there'
+    for nb in find_notebooks():
+        for o in dead_links(nb): yield f'{nb.relative_to(ROOT)} links to {o}, which is not there'
 
 
 if __name__ == '__main__':

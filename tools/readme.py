@@ -16,14 +16,20 @@ SITE = f"{CONFIG['doc_host']}{CONFIG['doc_baseurl']}/"
 NOTE = f'<!-- Made from {INDEX.relative_to(ROOT).as_posix()} by `make export`: change it there. -->\n\n'
 _link = re.compile(r'(!?)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)')
 _code = re.compile(r'(```.*?```)', re.S)
+_pages = re.compile(r'\[[^\]\n]*\]\([^)\s]+\.(?:html|ipynb|md)(?:#[^)\s]*)?\)')  # in code only these are links
+_site = re.compile(rf'\]\(({re.escape(SITE)}[^)\s]*)\)')
+
+
+def page_name(name):
+    "The page that nbdev makes of a notebook or a Markdown file: without its number"
+    return re.sub(r'\.(ipynb|qmd|md)$', '.html', re.sub(r'^\d+[a-zA-Z0-9]*_', '', name.lower()))
 
 
 def absolute(m):
-    "A link within nbs/ as one that works from anywhere; a page's name drops its number there, as nbdev's does"
+    "A link within nbs/ as one that works from anywhere"
     if m[1]: return f'![{m[2]}]({(NBS/m[3]).resolve().relative_to(ROOT).as_posix()})'
     folder, slash, name = m[3].rpartition('/')
-    name = re.sub(r'\.(ipynb|qmd|md)$', '.html', re.sub(r'^\d+[a-zA-Z0-9]*_', '', name.lower()))
-    return f"[{m[2]}]({SITE}{folder}{slash}{name}{m[4] or ''})"
+    return f"[{m[2]}]({SITE}{folder}{slash}{page_name(name)}{m[4] or ''})"
 
 
 def shown(cell):
@@ -48,10 +54,21 @@ def markdown():
     return NOTE + re.sub(r'\n{3,}', '\n\n', re.sub(r'[ \t]+$', '', text, flags=re.M)).strip() + '\n'
 
 
-def dead_links():
-    "Files that the front page points to and that are not there"
-    cells = nbformat.read(INDEX, as_version=4).cells
-    return sorted({m[3] for c in cells if c.cell_type == 'markdown' for m in _link.finditer(_code.sub('', c.source)) if not (NBS/m[3]).exists()})
+def leads_somewhere(target, nb):
+    "Is there a file or a page at `target`, as the page of notebook `nb` names it?"
+    if target.startswith(SITE): folder, target = NBS, target.removeprefix(SITE).partition('#')[0]
+    else: folder = nb.parent
+    path = (folder/target).resolve()
+    if path.suffix != '.html': return path.exists()
+    return any(page_name(o.name) == path.name for e in ('*.ipynb', '*.md') for o in path.parent.glob(e))
+
+
+def dead_links(nb=INDEX):
+    "Links in the text and the docstrings of a notebook to files and pages that are not there"
+    for c in nbformat.read(nb, as_version=4).cells:
+        text = _code.sub('', c.source) if c.cell_type == 'markdown' else ' '.join(_pages.findall(c.source))
+        for o in [m[3] for m in _link.finditer(text)] + _site.findall(text):
+            if not leads_somewhere(o, nb): yield o
 
 
 if __name__ == '__main__': README.write_text(markdown(), encoding='utf-8')

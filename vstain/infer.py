@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .core import ConfigError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, did_you_mean, sweep, temp_beside
 from .core import progress as progress_bar
-from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, name_channels, open_image, plate_root, resample, _update_group, _zarr_attrs
+from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, _update_group, _zarr_attrs
 from .manifest import Manifest, as_manifest
 from .normalize import Normalization, _fov_statistics, read_statistics
 from .model import Stainer, load_stainer, to_channels_last
@@ -333,7 +333,8 @@ class SourceFOV:
     ):
         self.stainer, self.m, self.i, self.img = stainer, m, i, m.open(i, 'source')
         self.sample, wanted = m[i]['sample'], list(channels or stainer.source_channels)
-        if not self.img.named and len(self.img.channels) == len(wanted): name_channels(self.img, wanted)
+        if not self.img.named and not set(wanted) <= set(self.img.channels): # names for what the file leaves unnamed, or numbers
+            self.m, self.i = m[[i]].with_channels(wanted), 0; self.img = self.m.open(0, 'source')
         self.names = [self.img.channels[k] for k in self.img.indices(wanted)]
         self.grid = self.img if scale is None else resample(self.img, scale, outside='edge')
         try: self.windows = stack_windows(stainer, self.grid.shape[2])

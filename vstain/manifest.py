@@ -17,8 +17,8 @@ from fsspec.core import url_to_fs
 from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError, atomic_path, did_you_mean, n_cpus,
                          read_json, rng_for, write_json)
 from .remote import RemotePath, as_path, reach
-from .store import Image, from_array, is_plate, list_fovs, open_image, _MAKERS, _READERS
-from .table import Manifest, ROLES, SPLITS, _as_list, _in_threads, _missing, _names, _split_name, _uri
+from .store import Image, choose_channels, find_channels, from_array, is_plate, list_fovs, name_channels, open_image, _MAKERS, _READERS
+from .table import Manifest, ROLES, SPLITS, _as_list, _as_source, _in_threads, _missing, _named_channels, _names, _split_name, _uri
 
 _all_ = ['Manifest', 'ROLES', 'SPLITS'] # made in `table`, asked for here
 
@@ -48,14 +48,16 @@ def _unique_stems(uris):
 @patch(cls_method=True)
 def from_ome_zarr(cls:Manifest,
     uri, # path, URL or pattern of a plate or image, or a list of these
-    source=None, # source channels; by default all
-    target=None, # target channels
+    source=None, # source channels, by name or number; by default all
+    target=None, # target channels, likewise
     labels=None, # names of label images; True for all
     weight=None, # channel that says how much each voxel counts
     wells=None, # keep these wells only: names or patterns, e.g. ['A/1', 'B/*']
     without=None, # leave these wells out, likewise
     timepoints=None, # 'start:stop:step' of the timepoints to use
     expand=None, # 'timepoints' or 'channels', or both: each becomes a row of its own
+    source_names=None, # what to call the source's channels; by default as the file does, or by their numbers
+    target_names=None, # what to call the target's channels; by default as the file does, or by their numbers
 )->Manifest: # raises `MissingImageError`, `MissingChannelError`, `ManifestError`
     "A manifest of all fields of view of OME-Zarr plates and images"
     uris = [u for one in ([uri] if isinstance(uri, (str, Path)) else uri) for u in _matches(one)]
@@ -63,8 +65,8 @@ def from_ome_zarr(cls:Manifest,
     fovs = [f for root, stem in zip(uris, _unique_stems(uris)) for f in _fovs(root, stem, len(uris) > 1)]
     fovs = _choose_wells(fovs, wells, without, uri)
     if not fovs: raise ManifestError(f'{uri}: no field of view' + (f" in wells {', '.join(_names(wells))}" if wells else ''))
-    names = {r: _names(v) for r, v in dict(source=source, target=target, weight=weight).items()}
-    return cls(pd.DataFrame(_in_threads(lambda f: _ome_row(f, names, labels), fovs, 'fields of view')))._taken(timepoints, expand)
+    said = {r: _named_channels(r, v, names) for r, v, names in (('source', source, source_names), ('target', target, target_names), ('weight', weight, None))}
+    return cls(pd.DataFrame(_in_threads(lambda f: _ome_row(f, said, labels), fovs, 'fields of view')))._taken(timepoints, expand)
 
 def _fovs(root, stem, many):
     "A dictionary for each field of view of a plate, a group of images or an image"
@@ -84,12 +86,12 @@ def _choose_wells(fovs, wells, without, uri):
     return [f for f in fovs if (not wells or _fits(f, wells)) and not _fits(f, without)]
 
 # %% ../nbs/11_manifest.ipynb #c007
-def _ome_row(fov, names, labels):
-    uri = fov['source']; img = open_image(uri)
-    for chosen in names.values(): img.indices(chosen)
-    row = fov | dict(source_channels=names['source'] or img.channels)
-    for role in ('target', 'weight'):
-        if names[role]: row |= {role: uri, f'{role}_channels': names[role]}
+def _ome_row(fov, said, labels):
+    uri = fov['source']; img = open_image(uri); row = fov | dict(source_channels=img.channels)
+    for role, of in said.items():
+        if not of: continue
+        find_channels(img, of.get(f'{role}_in_file', {}).values() or of[f'{role}_channels'])
+        row |= {role: uri, **of}
     if labels:
         wanted, there = img.labels() if labels is True else _names(labels), img.labels()
         for l in wanted:
@@ -195,23 +197,27 @@ def from_folder(cls:Manifest,
     target=None, # likewise
     labels=None, # likewise
     weight=None, # likewise, a cost map that says how much each voxel counts
-    source_channels=None, # channels to take from files that hold several, or names for those without
+    source_channels=None, # channels to take, by name or number; as many names as a file has channels without names are names for them
     target_channels=None, # likewise; without `target` they are taken from the source's files
     axes=None, # axes of files whose metadata do not tell: one string, or {role: string}
     paired:bool=True, # False: sources and targets do not belong together, and are drawn independently
     partial:bool=False, # keep samples that lack a role, or some channels of a role, instead of raising
     timepoints=None, # 'start:stop:step' of the timepoints to use
     expand=None, # 'scenes', 'timepoints' or 'channels', or several: each becomes a row of its own
+    source_names=None, # what to call the source's channels; by default as the file does, or by their numbers
+    target_names=None, # what to call the target's channels; by default as the file does, or by their numbers
 )->Manifest: # raises `ManifestError` where files have no partner, `MissingImageError`
     "A manifest of files that belong together by their names"
-    if target is None and target_channels: target = source
+    if target is None and (target_channels is not None or target_names is not None):
+        target = source
+        if isinstance(axes, dict): axes = {'target': axes.get('source')} | axes
     roles = {r: w if isinstance(w, dict) else {None: w} for r, w in dict(source=source, target=target, labels=labels, weight=weight).items() if w is not None}
     found = _sort_files(folder, _all_files(folder), {(r, c): p for r, w in roles.items() for c, p in w.items()})
     rows = _paired_rows(folder, roles, found, partial) if paired else _unpaired_rows(folder, roles, found)
+    said = dict(source=_named_channels('source', source_channels, source_names), target=_named_channels('target', target_channels, target_names))
     for row in rows:
         for role in [r for r in roles if r in row]:
-            names = dict(source=source_channels, target=target_channels).get(role)
-            if names: row[f'{role}_channels'] = _names(names)
+            row |= said.get(role, {})
             if _of_role(axes, role): row[f'{role}_axes'] = _of_role(axes, role)
     return cls(pd.DataFrame(rows))._taken(timepoints, expand)
 
@@ -250,16 +256,20 @@ def _unpaired_rows(folder, roles, found):
 _NUMBERS = itertools.count() # an array's place is its own, whoever else holds the array
 _BY_NDIM = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
 
-def _array_image(a, axes, channels, scale, uri):
-    if isinstance(a, Image): return a
+def _array_image(a, axes, chosen, scale, uri):
+    "An image of an array, a dictionary of arrays or an image; `chosen` are channels and what to call them"
+    return choose_channels(a if isinstance(a, Image) else _whole_array(a, axes, scale, uri), *(_names(v) or None for v in chosen))
+
+def _whole_array(a, axes, scale, uri):
     if isinstance(a, dict):
-        parts = [_array_image(v, axes, [k], scale, f'{uri}/{k}') for k, v in a.items()]
+        parts = [name_channels(_whole_array(v, axes, scale, f'{uri}/{k}'), [k]) for k, v in a.items()]
         shapes = {p.shape for p in parts}
         if len(shapes) > 1: raise ShapeError(f"{uri}: channels differ in shape: " + ', '.join(f'{k} {p.shape}' for k, p in zip(a, parts)))
         return from_array(np.concatenate([p[:] for p in parts], 1), list(a), scale, uri=uri)
     a = np.asarray(a)
     if a.dtype == object or a.ndim not in _BY_NDIM: raise FormatError(f'{uri}: an array of 2 to 5 axes is expected, not {a.dtype} of shape {a.shape}')
-    return from_array(a, channels, scale, axes or _BY_NDIM[a.ndim], uri)
+    return from_array(a, None, scale, axes or _BY_NDIM[a.ndim], uri)
+
 
 # %% ../nbs/11_manifest.ipynb #c035
 @patch(cls_method=True)
@@ -270,16 +280,18 @@ def from_arrays(cls:Manifest,
     weight=None, # likewise
     axes=None, # axes of the arrays where they are not the usual ones, or {role: axes}
     scale=None, # (z, y, x) in µm per voxel, or {role: scale}
-    source_channels=None, # names of the source's channels
-    target_channels=None, # names of the target's channels
+    source_channels=None, # channels to take, by number; as many names as the arrays have channels are names for them
+    target_channels=None, # likewise, of the targets
     split=None, # a split for each sample; where nothing is paired, for each of a role: {role: splits}
     samples=None, # names of the samples, likewise; by default their numbers
     paired:bool=True, # False: sources and targets do not belong together, and are drawn independently
+    source_names=None, # what to call the source's channels; by default by their numbers
+    target_names=None, # what to call the target's channels; by default by their numbers
 )->Manifest: # raises `ManifestError`, `ShapeError`
     "A manifest of arrays in memory"
-    if not paired: return _unpaired_arrays(source, target, labels, weight, source_channels, target_channels, axes=axes, scale=scale, split=split, samples=samples)
+    if not paired: return _unpaired_arrays(source, target, labels, weight, (source_channels, source_names), (target_channels, target_names), axes=axes, scale=scale, split=split, samples=samples)
     arrays, cols, samples = {}, {}, [str(s) for s in samples] if samples is not None else None
-    names = dict(source=_names(source_channels), target=_names(target_channels))
+    chosen = dict(source=(source_channels, source_names), target=(target_channels, target_names))
     for role, what in dict(source=source, target=target, labels=labels, weight=weight).items():
         if what is None: continue
         many = _many_arrays(what, samples)
@@ -287,8 +299,8 @@ def from_arrays(cls:Manifest,
         if len(many) != len(samples): raise ManifestError(f"{role}: {len(many)} arrays for {len(samples)} samples ({', '.join(samples[:4])}{' …' if len(samples) > 4 else ''})")
         for s, a in many.items():
             uri = f'array://{role}/{s}/{next(_NUMBERS)}'
-            arrays[uri] = _array_image(a, _of_role(axes, role), names.get(role), _of_role(scale, role), uri)
-            cols.setdefault(role, []).append(uri); cols.setdefault(f'{role}_channels', []).append(arrays[uri].channels if arrays[uri].named else [])
+            arrays[uri] = _array_image(a, _of_role(axes, role), chosen.get(role, (None, None)), _of_role(scale, role), uri)
+            cols.setdefault(role, []).append(uri); cols.setdefault(f'{role}_channels', []).append(arrays[uri].channels if arrays[uri].named or not arrays[uri].by_number else [])
     return cls(pd.DataFrame(dict(sample=samples, **cols) | ({'split': split} if split is not None else {})), arrays)
 
 # %% ../nbs/11_manifest.ipynb #c036
@@ -298,7 +310,7 @@ def _unpaired_arrays(source, target, labels, weight, source_channels, target_cha
 
 def _one_role(role, arrays, channels, options):
     "A manifest whose rows have nothing but one role"
-    m = Manifest.from_arrays(arrays, source_channels=channels, **{k: _of_role(v, role) for k, v in options.items()})
+    m = Manifest.from_arrays(arrays, source_channels=channels[0], source_names=channels[1], **{k: _of_role(v, role) for k, v in options.items()})
     df = m.df.assign(sample=[f'{role}/{s}' for s in m.df['sample']])
     if role != 'source': df = df.rename(columns={'source': role, 'source_channels': f'{role}_channels'}).assign(source=None)
     return Manifest(df, m.arrays)
@@ -315,7 +327,7 @@ def _sidecar(path): return Path(f'{path}.json')
 def _table(self:Manifest):
     if self.arrays: raise ManifestError('this manifest holds arrays in memory, which a table cannot; write them as OME-Zarr or TIFF first')
     df = self.df.copy()
-    for c in [c for r in ROLES for c in (r, f'{r}_channels') if c in df]:
+    for c in [c for r in ROLES for c in (r, f'{r}_channels', f'{r}_in_file') if c in df]:
         df[c] = [v if isinstance(v, str) or v is None else json.dumps(v) for v in df[c]]
     return df
 
@@ -399,19 +411,21 @@ def _datasplit_rows(path):
 def from_csv(cls:Manifest,
     path, # CSV file or URL, or a folder with a table for each split (train.csv, valid.csv …)
     columns=None, # {name in the file: name in the manifest}, e.g. {'raw': 'source', 'gt': 'target', 'fold': 'split'}
-    source=None, # source channels to take, or their names where the table has none; or {channel: column with its files}
+    source=None, # source channels to take, by name or number; or {channel: column with its files}
     target=None, # likewise; where the table has no targets, they are channels of the source's images
     labels=None, # {channel: column with its files}
     weight=None, # likewise
-)->Manifest: # raises `ManifestError`, `MissingImageError`, `FormatError`
+    source_names=None, # what to call the source's channels; by default as the file does, or by their numbers
+    target_names=None, # what to call the target's channels; by default as the file does, or by their numbers
+)->Manifest: # raises `ManifestError`, `MissingImageError`, `MissingChannelError`, `FormatError`
     "A manifest from a table of files"
     if _is_datasplit(path): raise ManifestError(f"{path}: this is a CellMap datasplit, without names of columns; read it with Manifest.from_cellmap('{Path(path).name}')")
     given = dict(source=source, target=target, labels=labels or {}, weight=weight or {})
     files = [f for g in given.values() if isinstance(g, dict) for f in g.values()]
-    text = ['sample', 'timepoints', *(f'{r}{end}' for r in ROLES for end in ('', '_channels', '_axes', '_scene')), *(columns or {}), *files]
+    text = ['sample', 'timepoints', *(f'{r}{end}' for r in ROLES for end in ('', '_channels', '_in_file', '_axes', '_scene')), *(columns or {}), *files]
     tables = [(split, f, *_read_table(f, text)) for split, f in _split_tables(path)]
     statistics = {k: v for *_, side in tables for k, v in (side.get('statistics') or {}).items()}
-    return cls._from_tables([(split, f, df) for split, f, df, _ in tables], path, columns or {}, given, statistics)
+    return cls._from_tables([(split, f, df) for split, f, df, _ in tables], path, columns or {}, given, dict(source=source_names, target=target_names), statistics)
 
 @patch(cls_method=True)
 def from_parquet(cls:Manifest,
@@ -421,13 +435,15 @@ def from_parquet(cls:Manifest,
     target=None, # as for `from_csv`
     labels=None, # as for `from_csv`
     weight=None, # as for `from_csv`
+    source_names=None, # as for `from_csv`
+    target_names=None, # as for `from_csv`
 )->Manifest: # raises `ManifestError`, `MissingImageError`, `FormatError`
     "A manifest from a Parquet table of files"
-    return cls.from_csv(path, columns, source, target, labels, weight)
+    return cls.from_csv(path, columns, source, target, labels, weight, source_names, target_names)
 
 # %% ../nbs/11_manifest.ipynb #c044
 @patch(cls_method=True)
-def _from_tables(cls:Manifest, tables, path, columns, given, statistics):
+def _from_tables(cls:Manifest, tables, path, columns, given, called, statistics):
     frames = [_renamed(df, f, columns, given).assign(**{'split': split} if split else {}) for split, f, df in tables]
     df = pd.concat(frames, ignore_index=True)
     if not len(df): raise ManifestError(f'{path}: the table has no rows')
@@ -435,9 +451,9 @@ def _from_tables(cls:Manifest, tables, path, columns, given, statistics):
     if 'sample' not in df: df.insert(0, 'sample', _unique_stems([(_as_list(u) or [''])[0] for u in df['source']]))
     elif len(tables) > 1 and df['sample'].duplicated().any(): df['sample'] = df['split'] + '/' + df['sample'].astype(str)
     names = {r: _names(given[r]) for r in ('source', 'target') if given[r] is not None and not isinstance(given[r], dict)}
-    for role in [r for r in names if f'{r}_channels' not in df]:
-        df[role] = df.get(role, df['source'])
-        df[f'{role}_channels'] = pd.Series([names.pop(role)]*len(df), dtype=object)
+    for role in [r for r in ('source', 'target') if r in names and f'{r}_channels' not in df or called[r] is not None]:
+        if role not in df: df = df.assign(**_as_source(df, role))
+        for c, v in _named_channels(role, names.pop(role, None), called[role]).items(): df[c] = pd.Series([v]*len(df), dtype=object)
     return cls(df, statistics=statistics, path=None if len(tables) > 1 else path).with_channels(**names)
 
 def _renamed(df, path, columns, given):
@@ -760,15 +776,19 @@ def as_manifest(
     "A manifest from whatever can be one"
     if isinstance(data, Manifest): return data
     if isinstance(data, pd.DataFrame): return Manifest(data)
-    if isinstance(data, (np.ndarray, Image)): return Manifest.from_arrays(data, source_channels=source)
+    if isinstance(data, (np.ndarray, Image)): return _of_itself(Manifest.from_arrays(data, source_channels=None if target else source), source, target)
     if not isinstance(data, (str, Path, list, tuple)): raise ManifestError(f'{data!r} is no data; give a manifest, a path, a URL, an array, or a list of these')
     if isinstance(data, (list, tuple)): return Manifest.concat([as_manifest(d, source, target, labels) for d in data])
     if _is_datasplit(data): return Manifest.from_cellmap(data, target, **(dict(source=source) if source else {}))
     if Path(str(data)).suffix.lower() in _TABLES or _has_tables(data): return Manifest.from_csv(data, source=source, target=target)
     files = [f for f in _matches(data) if Path(f).is_file() or not f.endswith(_WHOLE) and f.lower().endswith(_IMAGES)]
-    if files: return _from_files(files, source)
+    if files: return _of_itself(_from_files(files, source), source, target)
     if _is_plain_folder(data): return Manifest.from_folder(data, _by_channel(source) or '', _by_channel(target), _by_channel(labels))
     return Manifest.from_ome_zarr(data, source, target, labels)
+
+def _of_itself(m, source, target):
+    "Targets of files and arrays are channels of the same image"
+    return m.with_channels(source, target) if target else m
 
 def _has_tables(data): return not _is_url(data) and Path(data).is_dir() and any(_split_name(f.stem) for f in Path(data).iterdir() if f.suffix.lower() in _TABLES)
 

@@ -277,17 +277,18 @@ def _preprocess(m, channels, workers, how):
     jobs = _jobs(m, channels)
     any_train, dataset, rows, new = any(j['train'] for j in jobs), {}, [], {}
     for j in progress(jobs, 'intensity statistics'):
-        img, ch, kind = j['img'], j['img'].channels[j['c']], (j['role'], j['img'].channels[j['c']])
+        img, ch, name = j['img'], j['img'].channels[j['c']], j['img'].file_channels[j['c']]; kind = (j['role'], ch)
         voxels = _voxels_of(img, j['c']) # before they are measured: what changes meanwhile is found out
         into = dataset.setdefault(kind, Moments(img.dtype)) if j['train'] or not any_train else None
         one = measure(img, j['c'], workers, into); out = one.pop('left_out'); fov = one.get('fov_statistics', {})
         if voxels: voxels |= {k: fov[k] for k in ('mean', 'std') if fov}
         _, levels, of = new.setdefault(img.uri, (img, {}, {}))
-        levels[ch], of[ch] = one, voxels
+        levels[name], of[name] = one, voxels
         rows.append(dict(sample=j['sample'], channel=ch, **fov, constant_timepoints=out['constant'], not_finite_timepoints=out['not_finite'],
                          voxels_left_out=out['voxels'], expected=j['partial']))
     done = {kind: d.summary() for kind, d in dataset.items() if d.n}
-    _store(m, new, {(j['img'].uri, c): done[j['role'], c] for j in jobs if (j['role'], c := j['img'].channels[j['c']]) in done}, how)
+    kinds = {(j['img'].uri, j['img'].file_channels[j['c']]): (j['role'], j['img'].channels[j['c']]) for j in jobs}
+    _store(m, new, {k: done[kind] for k, kind in kinds.items() if kind in done}, how)
     return _report(pd.DataFrame(rows)).drop(columns='expected', errors='ignore')
 
 # %% ../nbs/12_normalize.ipynb #c019
@@ -319,7 +320,7 @@ def read_statistics(
     channel:str, # channel name
 )->dict: # {'dataset_statistics': …, 'fov_statistics': …, 'timepoint_statistics': {'0': …}}, as far as they are known
     "Statistics of a channel of a field of view: those the manifest has, else those stored with the image"
-    img = m.open(i, role); kept = m.statistics.get(img.uri, {}).get(channel, {})
+    img = m.open(i, role); channel = img.in_file(channel); kept = m.statistics.get(img.uri, {}).get(channel, {})
     return {**((img.attrs.get('normalization') or {}).get(channel) or {}), **{k: v for k, v in kept.items() if not k.endswith('voxels')}}
 
 # %% ../nbs/12_normalize.ipynb #c028b
@@ -346,10 +347,10 @@ def warn_of_stale(
 
 def _fresh(m, img, c):
     "Are the statistics that would be read those of the voxels there are? None where nothing says so"
-    kept = m.statistics.get(img.uri, {}).get(img.channels[c], {})
+    name = img.file_channels[c]; kept = m.statistics.get(img.uri, {}).get(name, {})
     if any(k != 'image_statistics' and k.endswith('_statistics') for k in kept): return _still(img, c, kept['voxels']) if 'voxels' in kept else None
-    attrs = img.attrs; stored = ((attrs.get('normalization') or {}).get(img.channels[c]) or {}).get('fov_statistics') or {}
-    known = (attrs.get(_VOXELS) or {}).get(img.channels[c])
+    attrs = img.attrs; stored = ((attrs.get('normalization') or {}).get(name) or {}).get('fov_statistics') or {}
+    known = (attrs.get(_VOXELS) or {}).get(name)
     if not known or any(known.get(k) != stored.get(k) for k in ('mean', 'std')): return None # another program has measured since
     return _still(img, c, known)
 
@@ -408,7 +409,7 @@ def of(self:Normalization,
 
 def _measured(m, i, role, channel):
     "Statistics of the field of view itself, measured once and kept in the manifest"
-    img = m.open(i, role); c = img.index(channel); known = m.statistics.setdefault(img.uri, {}).setdefault(channel, {})
+    img = m.open(i, role); c = img.index(channel); known = m.statistics.setdefault(img.uri, {}).setdefault(img.file_channels[c], {})
     if 'image_statistics' not in known or _still(img, c, known.get('image_voxels') or {}) is False:
         voxels = _voxels_of(img, c); stats = measure(img, c).get('fov_statistics')
         if stats is None: raise NonFiniteError(f'{img.uri}, channel {channel}: no finite voxel')

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['check_array', 'open_image', 'list_scenes', 'is_plate', 'list_fovs', 'plate_root', 'ImageWriter', 'create_image',
-           'create_plate', 'is_plate_name', 'finished', 'write_pyramid', 'deep_merge', 'Image', 'from_array',
-           'name_channels', 'resample', 'stack_images']
+           'create_plate', 'is_plate_name', 'finished', 'write_pyramid', 'deep_merge', 'Image', 'channels_like',
+           'choose_channels', 'find_channels', 'from_array', 'name_channels', 'resample', 'stack_images']
 
 # %% ../nbs/10_store.ipynb #c002
 import contextlib, hashlib, io, itertools, json, math, os, re, shutil, struct, warnings
@@ -19,10 +19,10 @@ from fastcore.basics import patch
 
 from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory,
                          did_you_mean, need, read_json, to_tczyx, write_json, _temp_beside)
-from .image import Image, files_digest, from_array, name_channels, resample, stack_images, _same_edge
+from .image import Image, channels_like, choose_channels, files_digest, find_channels, from_array, name_channels, resample, stack_images, _same_edge
 from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
 
-_all_ = ['Image', 'from_array', 'name_channels', 'resample', 'stack_images']
+_all_ = ['Image', 'channels_like', 'choose_channels', 'find_channels', 'from_array', 'name_channels', 'resample', 'stack_images']
 
 # %% ../nbs/10_store.ipynb #c005
 def _json_at(path):
@@ -475,19 +475,19 @@ _READERS = {**dict.fromkeys(_TIFF, _open_tiff), **dict.fromkeys(('.png', '.jpg',
 def open_image(
     uri, # path or URL of an OME-Zarr field of view, image or labels group, of an array in a Zarr container, of a TIFF, PNG, JPEG or .npy file, or one that bioio reads; or a list of these, stacked as channels
     axes:str=None, # axes of the file's array where its metadata do not tell, e.g. 'ZYX'
-    channels=None, # names for channels that the file leaves unnamed
+    channels=None, # channels to take, by name or number, in this order; by default all
     level:int=0, # resolution level
     scene=None, # name or number, for files and plates that hold several images
     storage_options:dict|None=None, # for URLs: credentials and the like, for fsspec
-)->Image: # raises `MissingImageError`, `FormatError`, `UnreachableError`
+    names=None, # what to call the channels; as `channels`, too, for a file that names none and has as many
+)->Image: # raises `MissingImageError`, `MissingChannelError`, `FormatError`, `UnreachableError`
     "Open an image lazily as TCZYX"
-    if isinstance(uri, Image): return uri
+    if isinstance(uri, Image): return choose_channels(uri, channels, names)
     if uri is None or isinstance(uri, (str, list, tuple)) and not uri: raise MissingImageError('no image is named')
-    if isinstance(uri, (list, tuple)): return stack_images([open_image(u, axes, None, level, scene, storage_options) for u in uri], channels)
+    if isinstance(uri, (list, tuple)): return choose_channels(stack_images([open_image(u, axes, None, level, scene, storage_options) for u in uri]), channels, names)
     path = as_path(uri, storage_options)
     if isinstance(path, Path) and not path.exists(): raise MissingImageError(f"{path}: no such file or folder{_nearest_parent(path)}")
-    img = _reader(path)(path, level, axes, scene)
-    return name_channels(img, channels) if channels else img
+    return choose_channels(_reader(path)(path, level, axes, scene), channels, names)
 
 _MAKERS = ('.czi', '.lif', '.nd2')
 

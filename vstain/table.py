@@ -6,7 +6,7 @@
 __all__ = ['ROLES', 'SPLITS', 'Manifest']
 
 # %% ../nbs/10a_table.ipynb #c002
-import json, re, threading
+import json, numbers, re, threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 
 from .core import AXES, ManifestError, MissingChannelError, MissingImageError, did_you_mean, progress, rng_for
-from .store import Image, list_scenes, name_channels, open_image
+from .store import Image, channels_like, find_channels, list_scenes, name_channels, open_image
 
 # %% ../nbs/10a_table.ipynb #c005
 ROLES = ('source', 'target', 'labels', 'weight')
@@ -32,14 +32,29 @@ def _missing(v): return v is None or v is pd.NA or (isinstance(v, float) and np.
 def _as_list(v):
     "A cell that may hold a list, JSON, 'a;b', one name or nothing"
     if _missing(v): return []
-    if isinstance(v, (list, tuple, np.ndarray)): return [str(x) for x in v]
-    v = str(v).strip()
+    if isinstance(v, (list, tuple, np.ndarray)): return [_word(x) for x in v]
+    v = _word(v).strip()
     if v.startswith('['):
-        try: return [str(x) for x in json.loads(v)]
+        try: return [_word(x) for x in json.loads(v)]
         except json.JSONDecodeError: pass
     return [x.strip() for x in v.split(';') if x.strip()]
 
-def _names(v): return [] if v is None else [v] if isinstance(v, str) else list(v)
+def _word(v): return str(int(v)) if isinstance(v, numbers.Real) and v == v//1 else str(v) # what pandas made a float of is a number of a channel still
+
+def _names(v): return [] if v is None else [_word(v)] if isinstance(v, (str, numbers.Real)) else [_word(x) for x in v]
+
+def _as_dict(v):
+    "A cell that may hold a dictionary, JSON or nothing"
+    if isinstance(v, str) and v.strip().startswith('{'): v = json.loads(v)
+    return {str(k): _word(x) for k, x in v.items()} if isinstance(v, dict) else {}
+
+def _named_channels(role, channels, names):
+    "What a row says of the channels of a role, and of what they are called"
+    channels, names = _names(channels), _names(names)
+    if not names: return {f'{role}_channels': channels} if channels else {}
+    channels = channels or [str(k) for k in range(len(names))]
+    if len(channels) != len(names): raise ManifestError(f"{role}: {len(names)} names ({', '.join(names)}) for {len(channels)} channels ({', '.join(channels)})")
+    return {f'{role}_channels': names, f'{role}_in_file': dict(zip(names, channels))}
 
 def _uri(v):
     "One path, or several that are stacked as channels"
@@ -94,6 +109,7 @@ def _tidy(self:Manifest):
         df[role] = pd.Series([_uri(v) for v in df[role]], dtype=object)
         names = df.get(f'{role}_channels', pd.Series([None]*len(df), dtype=object))
         df[f'{role}_channels'] = pd.Series([_as_list(v) for v in names], dtype=object)
+        if f'{role}_in_file' in df: df[f'{role}_in_file'] = pd.Series([_as_dict(v) for v in df[f'{role}_in_file']], dtype=object)
     _tidy_options(df, where)
     order = ['sample', 'split', *[c for r in ROLES for c in (r, f'{r}_channels') if c in df]]
     self.df = df[order + [c for c in df if c not in order]]
@@ -177,13 +193,13 @@ class _Unknown:
 
 def _with_unknown(img, value):
     "Attributes stay behind: their statistics counted the value"
-    return Image(img.uri, _Unknown(img, value), AXES, img.channels if img.named else None, img.scale, img.time_step, files=img.files,
-                 translation=img.translation, coarser=partial(_unknown_levels, img, value))
+    out = Image(img.uri, _Unknown(img, value), AXES, None, img.scale, img.time_step, files=img.files, translation=img.translation, coarser=partial(_unknown_levels, img, value))
+    return channels_like(out, img)
 
 def _unknown_levels(img, value): return [_with_unknown(i, value) for i in img.pyramid[1:]]
 
 # %% ../nbs/10a_table.ipynb #c016
-_OPTIONS = ('axes', 'scene', 'level', 'unknown')
+_OPTIONS = ('axes', 'scene', 'level', 'unknown', 'in_file')
 
 @patch
 def open(self:Manifest,
@@ -196,25 +212,37 @@ def open(self:Manifest,
     if _missing(uri): raise MissingImageError(f"sample {row['sample']} has no {role}" + (f"; m[m.df.{role}.notna()] has the rows that do" if self.has(role) else ''))
     names = row[f'{role}_channels']
     options = {k: row.get(f'{role}_{k}') for k in _OPTIONS} | dict(timepoints=row.get('timepoints'))
-    options = {k: v for k, v in options.items() if not _missing(v) and (k != 'level' or v)}
-    key = (str(uri), str(options), tuple(names))
+    options = {k: v for k, v in options.items() if not _missing(v) and (v or k not in ('level', 'in_file'))}
+    only = role in ('weight', 'labels')
+    key = (str(uri), str(options), tuple(names), only)
     if key not in self._images: # opened outside the lock: `check` opens many at once
-        img = self._opened(uri, names, row['sample'], **options)
+        img = self._opened(uri, names, row['sample'], only, **options)
         with self._lock: self._images.setdefault(key, img)
     return self._images[key]
 
 @patch
-def _opened(self:Manifest, uri, names, sample, unknown=None, timepoints=None, **kw):
+def _opened(self:Manifest, uri, names, sample, only, in_file=None, unknown=None, timepoints=None, **kw):
     img = self.arrays.get(uri) if isinstance(uri, str) else None
     if img is None and str(uri).startswith('array://'): raise MissingImageError(f'{uri}: this array was in the memory of another program')
-    if img is None:
-        img = _open_scene(uri, channels=names if isinstance(uri, list) and names else None, **kw)
-        if names: img = name_channels(img, names)
+    img = _called(_open_scene(uri, **kw) if img is None else img, names, in_file or {}, isinstance(uri, list))
+    if only and names and img.channels != names: img = img.view(c=names)
     if timepoints is not None:
         t = range(*_slice(timepoints).indices(img.shape[0]))
         if not len(t): raise ManifestError(f"sample {sample}: timepoints {timepoints!r} leave none of the {img.shape[0]} of {img.uri}")
         if len(t) < img.shape[0]: img = img.view(t=slice(t.start, t.stop, t.step))
     return img if unknown is None else _with_unknown(img, unknown)
+
+def _called(img, names, in_file, stacked):
+    "The image whose channels are called as the row calls them; names of stacked files are theirs in their order"
+    if not names: return img
+    in_order = stacked and not in_file and len(names) == len(img.channels)
+    at = list(range(len(names))) if in_order else find_channels(img, [in_file.get(n, n) for n in names])
+    return img if _known(img, names) == at else name_channels(img, names, at)
+
+def _known(img, names):
+    "Numbers of the channels, None where the image does not know the names"
+    try: return img.indices(names)
+    except MissingChannelError: return None
 
 def _open_scene(uri, scene=None, **kw):
     "A table says '2' for the number of a scene as for its name"
@@ -236,19 +264,37 @@ def channels(self:Manifest,
 # %% ../nbs/10a_table.ipynb #c022
 @patch
 def with_channels(self:Manifest,
-    source=None, # names of source channels; by default as they are
-    target=None, # names of target channels, likewise; where the table has no targets, they are channels of the source's images
+    source=None, # source channels, by name or number; by default as they are
+    target=None, # target channels, likewise; where the table has no targets, they are channels of the source's images
 )->Manifest: # raises `MissingChannelError`
     "Take these channels; rows that have none of the targets are left out"
     m = self
+    if _names(target) and not m.has('target'): m = m._like(m.df.assign(**_as_source(m.df, 'target')))
     for role, names in dict(source=_names(source), target=_names(target)).items():
         if not names: continue
-        df = m.df if m.has(role) else m.df.assign(**{role: m.df['source'], f'{role}_channels': m.df['source_channels']})
-        known = {c for cs in df[f'{role}_channels'] for c in cs}
-        m = m._like(_choose_listed(df, role, names) if set(names) <= known else _choose_others(df, role, names, known))
+        known = {c for cs in m.df[f'{role}_channels'] for c in cs}
+        m = m._like(_choose_listed(m._in_order(role, names), role, names) if set(names) <= known else _choose_others(m.df, role, names, known))
         first = next((i for i in range(len(m)) if not _missing(m[i][role])), None)
         if first is not None: m.open(first, role).indices(m[first][f'{role}_channels'])
     return m
+
+def _as_source(df, role):
+    "Columns that make a role of the source's images"
+    return {c.replace('source', role, 1): df[c] for c in df if c in ('source', *(f'source_{k}' for k in ('channels', *_OPTIONS)))}
+
+@patch
+def _in_order(self:Manifest, role, names):
+    "The table, that says of names given to the channels of unnamed files by their order which is which, before some are chosen"
+    def _by_order(i):
+        row = self[i]; listed, said = row[f'{role}_channels'], row.get(f'{role}_in_file')
+        if not isinstance(row[role], str) or listed == names or len(listed) < 2 or isinstance(said, dict) and said or any(c.isdecimal() for c in listed): return None
+        whole = self._like(self.df.iloc[[i]].assign(**{f'{role}_channels': None})).open(0, role)
+        return {} if whole.named else dict(zip(listed, map(str, range(len(listed)))))
+    first = next((found for i in range(len(self)) if (found := _by_order(i)) is not None), None)
+    if not first: return self.df # one look is enough where files name their channels
+    each = [_by_order(i) for i in range(len(self))]
+    said = self.df.get(f'{role}_in_file', [{}]*len(self))
+    return self.df.assign(**{f'{role}_in_file': pd.Series([e or s for e, s in zip(each, said)], self.df.index, dtype=object)})
 
 def _choose_listed(df, role, names):
     "Of the channels that each row lists, these"
@@ -303,7 +349,9 @@ def _timepoint_rows(m, i, role):
     return [(f't{t}', dict(timepoints=f'{t}:{t + 1}', timepoint=t)) for t in times]
 
 def _channel_rows(m, i, role):
-    return [(c, {f'{role}_channels': [c], 'channel': c}) for c in m[i][f'{role}_channels'] or m.open(i, role).channels]
+    names = m[i][f'{role}_channels'] or m.open(i, role).channels
+    said = m[[i]]._in_order(role, names[:1]).get(f'{role}_in_file')
+    return [(c, {f'{role}_channels': [c], 'channel': c} | ({f'{role}_in_file': said.iloc[0]} if said is not None else {})) for c in names]
 
 def _scene_rows(m, i, role):
     "Scenes of all files of a row belong together by their order"

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter, laplace
 from .core import ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, progress, rng_for
 from .manifest import Manifest, ROLES, as_manifest
 from .metrics import METRICS, Sums, all_sums, get_metrics, intensity_range, measure_sums
-from .store import Image, create_image, finished, from_array, list_fovs, open_image, resample
+from .store import Image, create_image, finished, from_array, list_fovs, name_channels, open_image, resample
 
 # %% ../nbs/62_evaluate.ipynb #c005
 @dataclass
@@ -27,7 +27,7 @@ class Pair:
     prediction:Image # with channels `<target>_prediction`
     truth:Image # with the target channels
     channels:list # names of the target channels
-    weight:Image|None=None # 0 where the truth is not known
+    weight:Image|None=None # 0 where the truth is not known: one channel for all targets, or one for each
     suffix:str='_prediction' # what prediction channels end in
 
 # %% ../nbs/62_evaluate.ipynb #c006
@@ -81,8 +81,14 @@ def _pair(truth, i, find, suffix):
     found = _as_image(find(sample), [c + suffix for c in channels], img, sample)
     found.indices([c + suffix for c in channels])
     found = _on_truth(found, img); _check_shape(sample, found, img)
-    weight = truth.open(i, 'weight') if 'weight' in row and isinstance(row['weight'], (str, list)) else None
-    return Pair(sample, row, found, img, channels, weight, suffix)
+    return Pair(sample, row, found, img, channels, _weight(truth, i, channels), suffix)
+
+def _weight(m, i, channels):
+    "The weights of a row: one channel for all targets, or one for each; None where it has none"
+    if not isinstance(m[i].get('weight'), (str, list)): return None
+    weight = m.open(i, 'weight')
+    if weight.shape[1] in (1, len(channels)): return weight
+    raise ShapeError(f"sample {m[i]['sample']}: the weight {weight.uri} has {weight.shape[1]} channels ({', '.join(weight.channels)}) for {len(channels)} targets ({', '.join(channels)}); it must have one, or one for each. Say which with weight=… or in the column weight_channels")
 
 def _on_truth(found, img):
     "A prediction of another scale or place, read on the grid of the truth"
@@ -98,9 +104,9 @@ def _check_shape(sample, found, img):
         raise ShapeError(f"sample {sample}: the prediction {found.uri} is (T, Z, Y, X) {size(found)}, the truth {img.uri} is {size(img)}; they must be the same")
 
 def _as_image(a, names, truth, sample):
-    "An image from a path or an array, whose axes are TCZYX, CZYX, ZYX or YX; an array's channels are the target's"
-    if isinstance(a, (str, Path)): return open_image(a)
-    if isinstance(a, Image): return a
+    "An image from a path or an array, whose axes are TCZYX, CZYX, ZYX or YX; channels without names are the target's"
+    if isinstance(a, (str, Path)): a = open_image(a)
+    if isinstance(a, Image): return a if a.named or len(names) != len(a.channels) else name_channels(a, names)
     a = np.asarray(a.detach().cpu() if hasattr(a, 'detach') else a)
     if not 2 <= a.ndim <= 5: raise ShapeError(f"sample {sample}: the prediction has shape {a.shape}; 2 to 5 axes are expected")
     axes = 'TCZYX'[-a.ndim:] if a.ndim > 3 or truth.shape[2] > 1 or len(a) != len(names) else 'CYX'
@@ -147,6 +153,7 @@ def evaluate(
     show_progress:bool=None, # progress bar; by default in notebooks and terminals
 )->pd.DataFrame: # columns sample, split, what else the manifest knows, t, channel, dims, planes, and the metrics
     "Score a prediction against its truth: a row for each sample, timepoint, channel, and 2D or 3D"
+    if isinstance(prediction, (str, Path)): list_fovs(prediction) # which is missing, before anything is asked of the truth
     pairs, todo = pair_up(prediction, _with_targets(truth, prediction, target, suffix), suffix), get_metrics(metrics)
     jobs = [(pair, t, c) for pair in pairs for t in range(pair.truth.shape[0]) for c in pair.channels]
     rows = [row for job in progress(jobs, 'evaluate', enabled=show_progress) for row in _rows(*job, todo, data_range)]
@@ -176,7 +183,7 @@ def _with_targets(truth, prediction, target, suffix):
 
 def _metadata(row):
     "What a manifest's row says beyond its images"
-    taken = [f'{r}{end}' for r in ROLES for end in ('', '_channels', '_axes')] + ['t', 'channel', 'dims', 'planes', *METRICS]
+    taken = [f'{r}{end}' for r in ROLES for end in ('', '_channels', '_in_file', '_axes')] + ['t', 'channel', 'dims', 'planes', *METRICS]
     return {k: v for k, v in row.items() if k not in taken}
 
 # %% ../nbs/62_evaluate.ipynb #c029
@@ -306,13 +313,20 @@ def fit(self:Ridge,
     self.source_channels, self.channels, self.sums = m.channels('source'), m.channels('target'), None
     jobs = [(i, t) for i in range(len(m)) for t in range(m.open(i, 'target').shape[0])]
     for i, t in progress(jobs, 'ridge', enabled=show_progress):
-        y = m.open(i, 'target').read(t, self.channels)[0].astype(np.float64)
-        if 'weight' in m.df: y = np.where(m.open(i, 'weight').read(t)[0] > 0, y, np.nan)
+        y = self._truth(m, i, t)
         drawn = rng_for(self.seed, 'ridge', m[i]['sample'], t).random(y.shape[1:]) < self.n_voxels / len(jobs) / y[0].size
         for rows, f in self.strips(self._source(m, i, t)): self._add(f, y[:, :, rows], drawn[:, rows], m[i]['sample'])
     if any(s.n < 2 for s in self.sums): raise ManifestError('ridge regression: the truth of a target channel is known nowhere')
     self.weights = np.stack([s.solve(self.alpha) for s in self.sums])
     return self
+
+@patch
+def _truth(self:Ridge, m, i, t):
+    "The targets (C, Z, Y, X) of one timepoint, NaN where they are not known"
+    img = m.open(i, 'target'); listed = list(m[i]['target_channels']) or img.channels
+    y, weight = img.read(t, listed)[0].astype(np.float64), _weight(m, i, listed)
+    if weight is not None: y = np.where(weight.read(t)[0] > 0, y, np.nan)
+    return np.stack([y[listed.index(c)] if c in listed else np.full(y.shape[1:], np.nan) for c in self.channels])
 
 @patch
 def _source(self:Ridge, m, i, t):

@@ -8,8 +8,8 @@ __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError
            'OutputExistsError', 'OutputError', 'LockedError', 'MissingExtraError', 'did_you_mean', 'plural', 'need',
            'ArraySpec', 'VoxelTensor', 'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed',
            'rng_for', 'process_name', 'has_ended', 'writing', 'locked', 'temp_beside', 'sweep', 'atomic_path',
-           'atomic_folder', 'write_json', 'read_json', 'within', 'n_cpus', 'available_memory', 'check_memory',
-           'progress']
+           'atomic_folder', 'write_json', 'read_json', 'foreign_to_zarr', 'check_replaceable', 'within', 'n_cpus',
+           'available_memory', 'check_memory', 'progress']
 
 # %% ../nbs/00_core.ipynb #c002
 import contextlib, ctypes, errno, functools, glob, hashlib, json, os, random, re, shutil, socket, sys, tempfile, time
@@ -358,6 +358,34 @@ def read_json(
     try: return json.loads(Path(path).read_text())
     except FileNotFoundError: raise MissingImageError(f'{path}: no such file') from None
     except json.JSONDecodeError as e: raise FormatError(f'{path}: not JSON ({e})') from None
+
+# %% ../nbs/00_core.ipynb #c068
+_ZARR = {'.zgroup', '.zattrs', '.zarray', '.zmetadata', 'zarr.json', '.DS_Store', 'Thumbs.db', 'METADATA.ome.xml'}
+
+def foreign_to_zarr(
+    path, # folder
+)->Path|None: # the first file or folder found, the folder itself where it is none of Zarr's; None where all is
+    "What in a folder is no part of a Zarr store"
+    path = Path(path)
+    if path.is_symlink() or not path.is_dir(): return path
+    entries = sorted(path.iterdir()); names = {p.name for p in entries}
+    if not names & {'.zgroup', '.zarray', 'zarr.json'} and names: return path
+    meta = _said_by(path/'zarr.json') if 'zarr.json' in names else ''
+    array = '.zarray' in names or bool(re.search(r'"node_type"\s*:\s*"array"', meta))
+    for p in entries:
+        if p.name in _ZARR or re.fullmatch(r'\..*\.(tmp|old|lock)', p.name): continue
+        if array and re.fullmatch(r'c|(c\.)?\d+(\.\d+)*', p.name): continue # a chunk, or a folder of them
+        if array or not p.is_dir() or (found := foreign_to_zarr(p)): return p if array or not p.is_dir() else found
+    return None
+
+def check_replaceable(
+    path, # what would be overwritten
+    what:str='an OME-Zarr', # what is replaced, for the error
+): # raises `OutputExistsError`
+    "Refuse to overwrite what no Zarr writer made"
+    path = Path(path).resolve()
+    if path.exists() and (found := foreign_to_zarr(path)):
+        raise OutputExistsError(f"{path} is not {what} alone ({found if found != path else 'it is none'}) and will not be overwritten; choose another path, or remove it yourself")
 
 # %% ../nbs/00_core.ipynb #c065
 def within(

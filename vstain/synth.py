@@ -15,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import numpy as np, zarr
 from fastcore.basics import patch
 from iohub.ngff import open_ome_zarr
 from iohub.ngff.models import ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta, TransformationMeta
 from scipy import fft, ndimage as ndi
 from skimage.measure import label
 from skimage.segmentation import find_boundaries
-from .core import ConfigError, ShapeError, atomic_folder, n_cpus, progress, rng_for
+from .core import ConfigError, ShapeError, atomic_folder, check_replaceable, n_cpus, progress, rng_for, sweep
 
 # %% ../nbs/01_synth.ipynb #c006
 @dataclass(frozen=True)
@@ -610,7 +610,7 @@ def synth_plate(
     kind:CellType=CellType(), # what the cells are like
     optics:Optics=Optics(), # the microscope
     version:str='0.4', # of OME-Zarr, '0.4' or '0.5'
-    overwrite:bool=False, # replace what is at `path`; without it that is an `OutputExistsError`
+    overwrite:bool=False, # replace the OME-Zarr at `path`; without it, and for anything else, that is an `OutputExistsError`
     workers:int=None, # threads; as many as there are cores by default
     show_progress:bool=None, # progress bar; by default in notebooks and terminals
 )->Path: # `path`
@@ -618,7 +618,9 @@ def synth_plate(
     wells, (size, scale), path = _well_names(wells), _sizes(shape, scale), Path(path)
     if version not in ('0.4', '0.5'): raise ConfigError(f"synth_plate: version must be '0.4' or '0.5', not {version!r}")
     if min(fovs_per_well, timepoints) < 1: raise ConfigError(f"synth_plate: at least one FOV and one timepoint are needed, not {fovs_per_well} and {timepoints}")
-    with atomic_folder(path, overwrite) as tmp:
+    sweep(path.parent, path.name)
+    if overwrite: check_replaceable(path)
+    with atomic_folder(path, overwrite) as tmp, zarr.config.set({'array.write_empty_chunks': True}): # what is absent was never written
         tmp.rmdir()
         with open_ome_zarr(tmp, layout='hcs', mode='w-', channel_names=CHANNELS, axes=_axes, version=version) as plate:
             jobs = list(_plan(plate, wells, fovs_per_well, (timepoints, 3, *size), (interval, 1., *scale), seed, dict(density=density, brightness=brightness)))

@@ -21,7 +21,7 @@ import vstain
 from fastcore.basics import patch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .core import ConfigError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, did_you_mean, sweep, temp_beside
+from .core import ConfigError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, check_replaceable, did_you_mean, sweep, temp_beside
 from .core import progress as progress_bar
 from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, _update_group, _zarr_attrs
 from .manifest import Manifest, as_manifest
@@ -505,14 +505,12 @@ def open_output(
     if overwrite and resume: raise ConfigError('overwrite begins anew and resume goes on; say one of them')
     sweep(out.parent, out.name)
     if out.exists() and not (overwrite or resume): raise OutputExistsError(f'{out} exists already; choose another out=, or say resume=True to go on with it or overwrite=True to replace it')
-    if out.exists() and overwrite and not _is_zarr(out): raise OutputExistsError(f'{out} is no OME-Zarr and will not be overwritten; choose another out=')
+    if overwrite: check_replaceable(out)
     if resume and out.exists() and not single: _check_layout(out, names)
     with atomic_folder(out, overwrite=True) if out.exists() and overwrite else nullcontext(out) as root:
         if root != out: root.rmdir()
         if not single and not root.exists(): root.parent.mkdir(parents=True, exist_ok=True); lay_out(root, names, version, attrs)
         yield {n: root/n if n else root for n in names}
-
-def _is_zarr(path): return any((path/n).exists() for n in ('.zgroup', 'zarr.json'))
 
 def _check_layout(out, names):
     if 'vstain' not in (_group_attrs(out) or {}): raise OutputExistsError(f'{out} was not made by predict, so it cannot be gone on with; choose another out=')

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['check_array', 'open_image', 'list_scenes', 'is_plate', 'list_fovs', 'plate_root', 'ImageWriter', 'create_image',
-           'create_plate', 'is_plate_name', 'finished', 'write_pyramid', 'deep_merge', 'Image', 'channels_like',
-           'choose_channels', 'find_channels', 'from_array', 'name_channels', 'resample', 'stack_images']
+           'create_plate', 'is_plate_name', 'finished', 'write_pyramid', 'deep_merge', 'warn_of_missing', 'Image',
+           'channels_like', 'choose_channels', 'find_channels', 'from_array', 'name_channels', 'resample',
+           'stack_images']
 
 # %% ../nbs/10_store.ipynb #c002
 import contextlib, hashlib, io, itertools, json, math, os, re, shutil, struct, warnings
@@ -123,6 +124,7 @@ def _open_zarr_array(path, zarr_format, **kw):
     check_array(meta, path)
     if isinstance(path, RemotePath): return _RemoteArray(path, zarr_format, meta)
     spec = dict(driver={2: 'zarr', 3: 'zarr3'}[zarr_format], kvstore=dict(driver='file', path=str(Path(path).absolute())))
+    if kw.get('write'): spec['store_data_equal_to_fill_value'] = True # so that what is absent was never written
     try: return ts.open(spec, **kw).result()
     except ValueError as e:
         if kw.get('write'): raise
@@ -759,3 +761,103 @@ def update_attrs(self:Image,
     "Merge into the attributes of the image's OME-Zarr group, atomically; raises `FormatError` for images that have none"
     if not self.group: raise FormatError(f'{self.uri}: only OME-Zarr images have attributes')
     _update_group(self.group, attrs)
+
+# %% ../nbs/10_store.ipynb #c095
+def _numbered(folder, depth):
+    "Folders and files with numbers for names, `depth` deep, as tuples"
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for e in entries:
+            if not e.name.isdigit(): continue
+            if depth == 1: yield (int(e.name),)
+            else: yield from ((int(e.name), *rest) for rest in _numbered(e.path, depth - 1))
+
+def _chunk_files(path, meta):
+    "Position → file of the chunks, or shards, that are on disk"
+    key, n, fmt = meta.get('chunk_key_encoding') or {}, len(meta['shape']), meta['zarr_format']
+    plain = fmt == 2 or key.get('name', 'default') == 'v2'
+    sep = meta.get('dimension_separator') or '.' if fmt == 2 else key.get('configuration', {}).get('separator', '.' if plain else '/')
+    if sep == '/': return {at: Path(path, *([] if plain else 'c'), *map(str, at)) for at in _numbered(path if plain else path/'c', n)}
+    names = re.compile(r'\.'.join([] if plain else 'c') + (r'' if plain else r'\.') + r'\.'.join([r'(\d+)']*n))
+    return {tuple(map(int, m.groups())): path/f for f in os.listdir(path) if (m := names.fullmatch(f))}
+
+def _in_shard(file, grid, given):
+    "Which chunks of a shard are there, by its index; all, where its index is written in another way"
+    names = [c if isinstance(c, str) else c.get('name') for c in given.get('index_codecs') or []]
+    if not names or names[0] != 'bytes' or set(names[1:]) - {'crc32c'}: return np.ones(grid, bool)
+    size, end = 16*math.prod(grid) + 4*(len(names) - 1), given.get('index_location', 'end') == 'end'
+    with open(file, 'rb') as f:
+        f.seek(max(0, os.stat(file).st_size - size) if end else 0); index = f.read(size)
+    if len(index) < size: return np.ones(grid, bool) # damaged, which reading says
+    return (np.frombuffer(index[:16*math.prod(grid)], '<u8').reshape(*grid, 2) != 2**64 - 1).all(-1)
+
+def _zarr_absent(path):
+    "Where chunks of a local Zarr array are absent, and their size"
+    meta = next(m for m in (_json_at(path/n) for n in _META.values()) if m)
+    outer = chunk = meta['chunks'] if meta['zarr_format'] == 2 else meta['chunk_grid']['configuration']['chunk_shape']
+    codecs = meta.get('codecs') or []; given = codecs[0].get('configuration') or {} if len(codecs) == 1 and isinstance(codecs[0], dict) else {}
+    if 'chunk_shape' in given: chunk = given['chunk_shape']
+    per, counts = [o//c for o, c in zip(outer, chunk)], [-(-n//o) for n, o in zip(meta['shape'], outer)]
+    check_memory(math.prod(counts)*math.prod(per), f"{path}: the list of {'×'.join(map(str, meta['shape']))} voxels in chunks {chunk}")
+    absent = np.ones([n*p for n, p in zip(counts, per)], bool)
+    if str(meta.get('fill_value')) == 'NaN': return absent & False, chunk
+    for at, file in _chunk_files(path, meta).items():
+        if all(a < n for a, n in zip(at, counts)): absent[tuple(slice(a*p, (a + 1)*p) for a, p in zip(at, per))] = ~_in_shard(file, per, given) if 'chunk_shape' in given else False
+    return absent[tuple(slice(-(-n//c)) for n, c in zip(meta['shape'], chunk))], chunk
+
+# %% ../nbs/10_store.ipynb #c096
+def _tiff_absent(path, series, level):
+    "Where tiles or strips of a TIFF are absent, and their size, along the axes of the series"
+    with _tiff(path) as tif:
+        one = tif.series[series].levels[level]; page, n = one.keyframe, len(one.shape) - len(one.keyframe.shape)
+        if one.dataoffset is not None or n < 0 or 'GDAL_NODATA' in page.tags: return np.zeros([1]*len(one.shape), bool), one.shape
+        absent = np.ones((math.prod(one.shape[:n]), *page.chunked), bool)
+        for flags, p in zip(absent, one.pages):
+            if p is not None: flags.flat[:] = [not (o and b) for o, b in zip(p.dataoffsets, p.databytecounts)]
+    return absent.reshape(*one.shape[:n], *page.chunked), (*[1]*n, *page.chunks)
+
+def _absent(img):
+    "(position, first voxel) of what is absent, in the order of T, C, Z, Y, X"
+    array = img.array
+    if hasattr(array, 'images'): # a stack
+        first = np.cumsum([0, *(i.shape[1] for i in array.images)]).tolist()
+        return [((p[0], p[1] + k, *p[2:]), (v[0], v[1] + k, *v[2:])) for i, k in zip(array.images, first) for p, v in _absent(i)]
+    if hasattr(array, 'img'): # shown in part, or on another grid
+        sel = getattr(array, 'sel', None); chunk = array.img.chunks
+        shown = [{i//c for i in s} for s, c in zip(sel, chunk)] if sel and chunk else None
+        return [a for a in _absent(array.img) if not shown or all(p in s for p, s in zip(a[0], shown))]
+    ome = img.attrs.get('ome', img.attrs); ours = img.attrs.get('vstain')
+    if 'image-label' in ome or isinstance(ours, dict) and ours.get('empty_chunks') == 'fill value': return []
+    if getattr(array, 'load', None) and array.load.func is _load_tiff and isinstance(array.path, Path): absent, chunk = _tiff_absent(array.path, **array.load.keywords)
+    elif img.files and (isinstance(array, ts.TensorStore) or hasattr(array, 'metadata')): absent, chunk = _zarr_absent(Path(img.files[0]))
+    else: return []
+    absent = to_tczyx(absent, img.axes); size = dict(zip(img.axes, chunk)); check_memory(400*int(absent.sum()), f'{img.uri}: the list of missing chunks')
+    return [(tuple(p), tuple(i*size.get(a, 1) for i, a in zip(p, AXES))) for p in np.argwhere(absent).tolist()]
+
+def _missing(img):
+    try: return _absent(img)
+    except VstainError: raise
+    except Exception as e: raise FormatError(f'{img.uri}: its chunks cannot be listed ({str(e)[:300]})') from e
+
+@patch
+def missing_chunks(self:Image)->list: # (t, c, z, y, x) of each, counted in chunks of the file
+    "Chunks, or tiles of a TIFF, that are absent without the metadata saying that this is meant; of local files"
+    return [p for p, _ in _missing(self)]
+
+# %% ../nbs/10_store.ipynb #c097
+def warn_of_missing(
+    images, # images, or paths of them
+    strict:bool=False, # raise instead
+)->int: # number of missing chunks; raises `FormatError` where `strict`
+    "Say once how many chunks of these images are missing, and where"
+    found = {}
+    for img in map(open_image, images):
+        if img.uri not in found: found[img.uri] = _missing(img)
+    holes = {k: v for k, v in found.items() if v}; total = sum(map(len, holes.values()))
+    if not total: return 0
+    first = dict(zip(AXES, next(iter(holes.values()))[0][1])); more = f' and {len(holes) - 5} more' if len(holes) > 5 else ''
+    where = ', '.join(f'{k} ({len(v)})' for k, v in itertools.islice(holes.items(), 5)) + more
+    said = (f"{total} {'chunk is' if total == 1 else 'chunks are'} missing and read as zeros, in {where}; the first begins at voxel {', '.join(f'{a}={i}' for a, i in first.items())}. "
+            "Copy or write them again; if they were left out because all of their voxels are 0, say so: open_image(…).update_attrs({'vstain': {'empty_chunks': 'fill value'}})")
+    if strict: raise FormatError(said)
+    warnings.warn(said, stacklevel=2)
+    return total

@@ -8,8 +8,8 @@ __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError
            'OutputExistsError', 'OutputError', 'LockedError', 'MissingExtraError', 'did_you_mean', 'plural', 'need',
            'ArraySpec', 'VoxelTensor', 'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed',
            'rng_for', 'process_name', 'has_ended', 'writing', 'locked', 'temp_beside', 'sweep', 'atomic_path',
-           'atomic_folder', 'write_json', 'read_json', 'foreign_to_zarr', 'check_replaceable', 'within', 'n_cpus',
-           'available_memory', 'check_memory', 'progress']
+           'atomic_folder', 'write_json', 'read_json', 'foreign_json', 'validated', 'foreign_to_zarr',
+           'check_replaceable', 'within', 'n_cpus', 'available_memory', 'check_memory', 'progress']
 
 # %% ../nbs/00_core.ipynb #c002
 import contextlib, ctypes, errno, functools, glob, hashlib, json, os, random, re, shutil, socket, sys, tempfile, time
@@ -358,6 +358,48 @@ def read_json(
     try: return json.loads(Path(path).read_text())
     except FileNotFoundError: raise MissingImageError(f'{path}: no such file') from None
     except json.JSONDecodeError as e: raise FormatError(f'{path}: not JSON ({e})') from None
+
+# %% ../nbs/00_core.ipynb #d002
+def _no_doubles(pairs):
+    d = dict(pairs)
+    if len(d) < len(pairs): raise ValueError('a key occurs twice')
+    return d
+
+def _no_constant(name): raise ValueError(f'{name} is no JSON number')
+
+def _check_plain(obj, deep, most=2**53):
+    "Depth and numbers within bounds"
+    if deep < 0: raise ValueError('lists and dictionaries are nested too deeply')
+    if isinstance(obj, (int, float)) and not abs(obj) < (most if isinstance(obj, int) else float('inf')): raise ValueError(f'{str(obj)[:30]} is too large a number')
+    for v in obj.values() if isinstance(obj, dict) else obj if isinstance(obj, list) else (): _check_plain(v, deep - 1, most)
+
+def foreign_json(
+    path, # file to read
+    most:int=16, # MiB of text that are read at most
+    deep:int=20, # how deeply lists and dictionaries may be nested
+): # what it holds: no NaN, no integer beyond 2⁵³, no key twice; raises `MissingImageError`, `FormatError`
+    "Read JSON that somebody else may have written"
+    path = Path(path)
+    try:
+        if path.stat().st_size > most << 20: raise ValueError(f'{path.stat().st_size >> 20} MiB, more than the {most} that are read')
+        obj = json.loads(path.read_bytes().decode(), parse_constant=_no_constant, object_pairs_hook=_no_doubles); _check_plain(obj, deep)
+    except (FileNotFoundError, NotADirectoryError): raise MissingImageError(f'{path}: no such file') from None
+    except RecursionError: raise FormatError(f'{path}: lists and dictionaries are nested too deeply') from None
+    except (ValueError, OverflowError) as e: raise FormatError(f'{path}: not JSON that can be used ({str(e)[:200]})') from None
+    return obj
+
+# %% ../nbs/00_core.ipynb #d003
+def validated(
+    schema, # a pydantic model
+    obj, # what a file held
+    where, # the file, named in the error
+): # the model; raises `FormatError`, which names the first things that are wrong
+    "`obj` as the schema has it"
+    from pydantic import ValidationError
+    try: return schema.model_validate(obj)
+    except ValidationError as e:
+        wrong = [f"{'.'.join(map(str, x['loc'])) or 'all of it'}: {x['msg']}"[:200] for x in e.errors(include_url=False, include_input=False)]
+        raise FormatError(f"{where}: {'; '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}") from None
 
 # %% ../nbs/00_core.ipynb #c068
 _ZARR = {'.zgroup', '.zattrs', '.zarray', '.zmetadata', 'zarr.json', '.DS_Store', 'Thumbs.db', 'METADATA.ome.xml'}

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['quantiles', 'measure_shift_scale', 'WholeStainer', 'is_flat', 'compare_with_torch', 'ExportError', 'export_onnx',
-           'onnx_name']
+           'onnx_name', 'describe_export']
 
 # %% ../nbs/70_export.ipynb #c002
 import contextlib, io, logging, os, shutil, warnings
@@ -15,8 +15,8 @@ from torch import nn
 
 import vstain
 
-from .core import OutputExistsError, VstainError, _temp_beside, rng_for, write_json
-from .model import Stainer, load_stainer
+from .core import FormatError, MissingImageError, OutputExistsError, VstainError, _temp_beside, rng_for, write_json
+from .model import Stainer, load_stainer, read_description
 from .normalize import METHODS
 
 # %% ../nbs/70_export.ipynb #c005
@@ -55,7 +55,7 @@ class WholeStainer(nn.Module):
         stainer:Stainer, # its network is used, not copied
     ):
         super().__init__()
-        self.net, self.method, self.flat = stainer.net, stainer.source_norm.method, is_flat(stainer)
+        self.net, self.maps, self.method, self.flat = stainer.net, stainer.maps, stainer.source_norm.method, is_flat(stainer)
         self.measured = stainer.source_norm.level != 'dataset'
         self.ones = (1,)*(2 if self.flat else 3)
         n = len(stainer.source_channels)
@@ -68,9 +68,7 @@ class WholeStainer(nn.Module):
         if self.measured:
             measured = measure_shift_scale(image.flatten(2), self.method)
             given = [torch.where(g.isnan(), m.reshape(*m.shape[:2], *self.ones), g) for g, m in zip(given, measured)]
-        y = self.net((image - given[0])/given[1])
-        y = y if isinstance(y, torch.Tensor) else torch.cat(list(y.values()), 1)
-        return y*self.scale + self.shift
+        return self.maps(self.net((image - given[0])/given[1]))*self.scale + self.shift
 
 def is_flat(
     stainer:Stainer, # a stainer
@@ -225,3 +223,20 @@ def _write_all(stainer, folder, name, tolerance):
     worst = compare_with_torch(folder/name, stainer)
     if not worst <= tolerance: raise ExportError(f'{name}: onnxruntime and torch differ by {worst:.2g} of the target scale, more than {tolerance:g}; nothing is kept')
     (folder/'README.md').write_text(_readme(stainer, name, worst)); write_json(folder/'model.json', {**stainer.to_dict(), 'difference_from_torch': worst})
+
+# %% ../nbs/70_export.ipynb #d003
+def _ports(values):
+    return {v.name: [d.dim_value or 'any' for d in v.type.tensor_type.shape.dim] for v in values}
+
+def describe_export(
+    folder, # what `export_onnx` wrote, or the ONNX file in it
+)->dict: # file, network, channels, window, patch, scale, normalisation, inputs and outputs; raises `MissingImageError`, `FormatError`
+    "Say what an exported folder holds, of which nothing is run"
+    folder = Path(folder); file = folder if folder.suffix == '.onnx' else next(iter(sorted(folder.glob('*.onnx'))), folder/'….onnx')
+    d = read_description(file.parent/'model.json'); spec = d['spec']
+    if not file.is_file(): raise MissingImageError(f'{file.parent}: no ONNX file here, only the description of a stainer')
+    try: graph = onnx.load(str(file), load_external_data=False).graph
+    except Exception as e: raise FormatError(f'{file}: not an ONNX file, or cut short ({str(e)[:200]})') from e
+    keep = ('source_channels', 'target_channels', 'in_depth', 'out_depth', 'projection', 'patch', 'scale', 'source_norm', 'target_norm')
+    return dict(file=str(file), bytes=file.stat().st_size, network=d['net']['backbone']['name'], **{k: spec[k] for k in keep},
+                inputs=_ports(graph.input), outputs=_ports(graph.output), difference_from_torch=d.get('difference_from_torch'), vstain=d.get('vstain'))

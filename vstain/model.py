@@ -4,23 +4,26 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'reflected', 'pad_to', 'StainNet', 'net_config', 'build_net', 'to_channels_last', 'ZBlend', 'Stainer',
-           'evaluating', 'full_precision', 'load_stainer']
+           'evaluating', 'full_precision', 'standardised', 'Description', 'weight_shapes', 'no_larger_than', 'build',
+           'read_description', 'load_stainer']
 
 # %% ../nbs/33_model.ipynb #c002
-import json, warnings
+import json, threading, warnings
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Annotated, Literal
 import numpy as np, torch
 from torch import nn, Tensor
 from fastai.torch_core import TensorBase
 from fastcore.basics import patch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from safetensors import safe_open
 from safetensors.torch import save_file
 import vstain
-from .core import ArraySpec, ConfigError, FormatError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, atomic_path, read_json, write_json
-from .normalize import Normalization, image_statistics
-from .backbones import backbone
+from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, atomic_path, foreign_json, validated, write_json
+from .normalize import LEVELS, METHODS, Normalization, image_statistics
+from .backbones import backbone, register_backbone
 from .heads import build_head
 
 # %% ../nbs/33_model.ipynb #c005
@@ -57,11 +60,17 @@ class StainNet(nn.Module):
         if isinstance(x, TensorBase): x = x.as_subclass(Tensor)
         self.check(x)
         flat, (z, h, w) = x.ndim == 4, (x if x.ndim == 5 else x.unsqueeze(2)).shape[-3:]
-        features = self.backbone(pad_to(x.unsqueeze(2) if flat else x, self.backbone.divisor))
+        padded = pad_to(x.unsqueeze(2) if flat else x, self.backbone.divisor)
+        features = self.backbone(padded)
         if self.backbone.feature_depth > 1: features = features[:, :, :z]
-        out = {name: head(features)[..., :h, :w] for name, head in self.heads.items()}
+        out = {name: _cropped(head(features), (h, w), padded.shape[-2:]) for name, head in self.heads.items()}
         if flat: out = {name: y.squeeze(2) for name, y in out.items()}
         return out if len(out) > 1 else next(iter(out.values()))
+
+def _cropped(y, size, padded):
+    "What belongs to the input as it was before padding; a head may give more or fewer pixels than there are in its input"
+    h, w = (n if have == full else -(-n*have//full) for n, have, full in zip(size, y.shape[-2:], padded))
+    return y[..., :h, :w]
 
 # %% ../nbs/33_model.ipynb #c011
 @patch
@@ -76,14 +85,15 @@ def check(self:StainNet,
 
 # %% ../nbs/33_model.ipynb #c013
 def net_config(
-    model:str, # a backbone's name, e.g. 'unet2d', 'unext2-tiny', 'monai:SwinUNETR'
+    model, # a backbone's name, e.g. 'unet2d', 'unext2-tiny', 'monai:SegResNet'; or a module of your own, or its class
     in_channels:int, # source channels
     target_channels:list, # names of the target channels
     in_depth:int=1, # planes in a window, D
     out_depth:int=1, # planes out, 1 or D
     **kwargs, # for the backbone's constructor
 ) -> dict: # for `build_net`; can be written as JSON
-    "Describe a network with one regression head"
+    "Describe a network with one regression head; a module of your own is registered, see `vstain.backbones.register_backbone`"
+    if not isinstance(model, str): model = 'custom:' + register_backbone(model)[0]
     return dict(backbone=dict(name=model, in_channels=in_channels, in_depth=in_depth, out_depth=out_depth, **kwargs),
                 heads=dict(regression=dict(type='RegressionHead', channels=list(target_channels), out_depth=out_depth)))
 
@@ -154,8 +164,30 @@ class Stainer:
         except KeyError as e: raise ConfigError(f'the description of the data lacks {e}; it has {", ".join(self.spec)}') from None
         if missing := [c for c in self.target_channels if c not in self.norms.get('target', {})]: raise ConfigError(f"the description of the data has no normalisation of target {', '.join(missing)}")
         self.net, self.precision = to_channels_last(build_net(net_config)) if net is None else net, 'float32'
+        self._check_net()
 
 # %% ../nbs/33_model.ipynb #c032
+@patch
+def _check_net(self:Stainer):
+    "Network and data must be of one window and of the same channels"
+    body, made = self.net.backbone, [c for h in self.net.heads.values() for c in h.channels]
+    want = dict(source=len(self.source_channels), window=self.in_depth); have = dict(source=body.in_channels, window=body.in_depth)
+    if have != want: raise ConfigError(f"the network takes {have['source']} channels and {have['window']} planes, the data are described with {want['source']} and {want['window']}")
+    if sorted(made) != sorted(self.target_channels): raise ConfigError(f"the network's heads give {', '.join(made)}, the data are described with the targets {', '.join(self.target_channels)}")
+    depth = {h.out_depth for h in self.net.heads.values()}
+    if depth != {self.out_depth}: raise ConfigError(f"the network's heads give {' and '.join(map(str, sorted(depth)))} planes, the data are described with {self.out_depth}")
+    self._order = None if made == list(self.target_channels) else [made.index(c) for c in self.target_channels]
+
+@patch
+def maps(self:Stainer,
+    y, # what the network gave: a tensor, or one for each head by name
+) -> Tensor: # (B, C_out, …), the heads' activations in the order of `target_channels`
+    "What heads give, made ready for use"
+    heads = self.net.heads
+    y = {next(iter(heads)): y} if isinstance(y, Tensor) else y
+    y = torch.cat([head.activation(y[n]) for n, head in heads.items()], 1)
+    return y if self._order is None else y[:, self._order]
+
 @patch(as_prop=True)
 def divisor(self:Stainer)->tuple:
     "Of what (z, y, x) sizes the network makes multiples by padding"
@@ -220,10 +252,7 @@ def forward(self:Stainer,
     x = torch.as_tensor(x, dtype=torch.float32, device=self.device)
     half = self.precision != 'float32'
     with evaluating(self.net), full_precision(), torch.autocast(self.device.type, getattr(torch, self.precision) if half else None, enabled=half):
-        y = self.net(x)
-        heads = self.net.heads
-        y = {next(iter(heads)): y} if isinstance(y, Tensor) else y
-        return torch.cat([heads[n].activation(v) for n, v in y.items()], 1).float()
+        return self.maps(self.net(x)).float()
 
 @patch
 def to(self:Stainer,
@@ -258,6 +287,17 @@ def _coefficients(self:Stainer, i, channel, stats, array, t):
     except NonFiniteError as e: raise NonFiniteError(f'source {channel}: {e}') from None
 
 # %% ../nbs/33_model.ipynb #c044
+def standardised(
+    x:np.ndarray, # intensities, (C, …)
+    shift, # one for each channel
+    scale, # one for each channel
+) -> np.ndarray: # (x − shift)/scale, float32; the difference is taken in double precision, plane by plane
+    "Bring intensities to a common size"
+    out = np.empty(x.shape, np.float32)
+    for one, new, a, b in zip(x, out, shift, scale):
+        for plane, y in zip(one, new) if one.ndim > 2 else [(one, new)]: y[...] = (plane.astype(np.float64) - float(a))/float(b)
+    return out
+
 @patch
 def normalise(self:Stainer,
     x:np.ndarray, # source intensities, (C, Z, Y, X)
@@ -265,9 +305,7 @@ def normalise(self:Stainer,
     scale:np.ndarray, # one for each channel
 ) -> np.ndarray: # the same shape, float32, finite
     "Normalise source intensities"
-    x = x.astype(np.float32 if x.dtype.itemsize <= 2 else np.float64 if x.dtype != np.float32 else x.dtype, copy=False)
-    shift, scale = (np.reshape(v, (-1,) + (1,)*(x.ndim-1)).astype(x.dtype) for v in (shift, scale))
-    return self._filled(((x - shift)/scale).astype(np.float32, copy=False))
+    return self._filled(standardised(x, shift, scale))
 
 @patch
 def _filled(self:Stainer, y):
@@ -384,16 +422,110 @@ def _save_weights(self:Stainer, path, d):
     path.chmod(mode)
 
 # %% ../nbs/33_model.ipynb #c060
-def _load_weights(net, path, config):
+def _a_name(s):
+    if not s.strip() or not s.isprintable(): raise ValueError('a name is printable text')
+    if '\\' in s or s.startswith(('/', '~')) or '..' in s.split('/'): raise ValueError(f'{s[:50]!r} is a path, not a name')
+    return s
+
+def _different(names):
+    if len(set(names)) < len(names): raise ValueError('names must differ')
+    return names
+
+_Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_a_name)]
+_Names = Annotated[list[_Name], Field(min_length=1, max_length=1000), AfterValidator(_different)]
+_Depth, _Side = Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=2**16)]
+_Finite, _Positive = Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(gt=0, allow_inf_nan=False)]
+def _scale_above_0(v):
+    if not v[1] > 0: raise ValueError('a scale must be above 0')
+    return v
+
+_ShiftScale = Annotated[list[_Finite], Field(min_length=2, max_length=2), AfterValidator(_scale_above_0)]
+_Coefficients = Annotated[dict[str, Annotated[dict[_Name, _ShiftScale], Field(max_length=1000)]], Field(max_length=10)]
+
+class _Strict(BaseModel): model_config = ConfigDict(strict=True, extra='forbid')
+class _Open(BaseModel): model_config = ConfigDict(strict=True, extra='allow')
+
+class _Norm(_Strict): method: Literal[tuple(METHODS)]; level: Literal[LEVELS]
+class _Backbone(_Open): name: _Name; in_channels: _Depth; in_depth: _Depth = 1; out_depth: _Depth = 1
+class _Head(_Open): channels: _Names; type: _Name = 'RegressionHead'; out_depth: _Depth = 1
+class _Net(_Strict): backbone: _Backbone; heads: Annotated[dict[Annotated[str, Field(pattern=r'^\w{1,100}$')], _Head], Field(min_length=1, max_length=100)]
+
+class _Data(_Open):
+    source_channels: _Names; target_channels: _Names
+    patch: Annotated[list[_Side], Field(min_length=3, max_length=3)]; scale: Annotated[list[_Positive], Field(min_length=3, max_length=3)]|None
+    in_depth: _Depth; out_depth: _Depth; projection: bool; resampled: bool = False
+    source_norm: _Norm; target_norm: _Norm; norms: _Coefficients
+
+class Description(BaseModel):
+    "What model.json holds"
+    model_config = ConfigDict(strict=True, extra='forbid')
+    format: Literal['vstain stainer']; format_version: int; vstain: str|None = None
+    net: _Net; spec: _Data; heads: dict|None = None; info: dict|None = None; difference_from_torch: _Finite|None = None
+
+# %% ../nbs/33_model.ipynb #d008
+def weight_shapes(
+    path, # model.safetensors
+    config=None, # description of the network, which the file has too
+) -> dict: # name → shape; raises `MissingImageError`, `FormatError`
+    "Shapes of all tensors of a safetensors file, of which none is read"
     try:
-        with safe_open(str(path), 'pt') as f: meta, weights = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
-    except FileNotFoundError: raise MissingImageError(f'{path}: no such file; a stainer is model.json and model.safetensors side by side') from None
-    except Exception as e: raise FormatError(f'{path}: not a safetensors file, or cut short ({e})') from e
-    if meta.get('net', (want := json.dumps(config, sort_keys=True))) != want: raise FormatError(f'{path}: holds the weights of another network than model.json describes: {meta["net"]}')
+        with safe_open(str(path), 'pt') as f: meta, shapes = f.metadata() or {}, {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+    except FileNotFoundError:
+        found = next(iter(path.parent.glob('*.onnx')), None)
+        raise MissingImageError(f'{path}: no such file; ' + (f'{found.name} is an export, which onnxruntime runs (see README.md there); give the run or the stainer that it was made from' if found else 'a stainer is model.json and model.safetensors side by side')) from None
+    except Exception as e: raise FormatError(f'{path}: not a safetensors file, or cut short ({str(e)[:200]})') from e
+    if config is not None and meta.get('net', (want := json.dumps(config, sort_keys=True))) != want: raise FormatError(f'{path}: holds the weights of another network than model.json describes: {meta["net"][:300]}')
+    return shapes
+
+@contextmanager
+def no_larger_than(
+    shapes:dict, # name → shape of all tensors
+):
+    "Within the block, a network that registers more parameters than this is an error: twice as many numbers, ten times as many tensors"
+    from torch.nn.modules import module as hooks
+    me, left = threading.get_ident(), dict(numbers=2*sum(map(np.prod, shapes.values())) + 10**6, tensors=10*len(shapes) + 1000, modules=100*len(shapes) + 1000)
+    def take(kind, n):
+        if threading.get_ident() == me: left[kind] -= n
+        if left[kind] < 0: raise FormatError('describes a network far larger than the weights beside it')
+    def on_parameter(module, name, p): take('tensors', 1); take('numbers', 0 if p is None else p.numel())
+    def on_module(module, name, sub): take('modules', 1)
+    handles = [hooks.register_module_parameter_registration_hook(on_parameter), hooks.register_module_module_registration_hook(on_module)]
+    try: yield
+    finally:
+        for h in handles: h.remove()
+
+# %% ../nbs/33_model.ipynb #d009
+class _NoMemory(torch.overrides.TorchFunctionMode):
+    "Tensors are made on the meta device; numbers that constructors compute with are real"
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        bare = func in (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+        return func(*args, **{**(kwargs or {}), **(dict(device='meta') if bare else {})})
+
+def build(
+    config:dict, # description of a network that a file holds
+) -> StainNet: # with random weights, which are never downloaded
+    "A network from a description that somebody else wrote"
+    body = config['backbone']
+    return build_net(dict(config, backbone=dict(body, pretrained=False)) if 'pretrained' in body else config)
+
+def _check_weights(file, weights, config, shapes):
+    "Compare a network that is drawn up without memory with the weights it is to have"
+    if config['backbone']['name'].startswith('custom:'): return # the user's own code, which may do as it likes
+    try:
+        with no_larger_than(shapes), _NoMemory(): net = build(config)
+    except MissingExtraError: raise
+    except Exception as e: raise FormatError(f'{file}: {str(e)[:500]}') from e
+    have, divisor = {k: tuple(v.shape) for k, v in net.state_dict().items()}, net.backbone.divisor
+    wrong = {'missing': sorted(have.keys() - shapes), 'unexpected': sorted(shapes.keys() - have.keys()),
+             'of another shape': [f'{k} {shapes[k]}, not {have[k]}' for k in have.keys() & shapes if have[k] != shapes[k]]}
+    if any(wrong.values()): raise FormatError(f'{weights}: the weights do not fit the network; ' + '; '.join(f'{len(v)} {k}: {", ".join(v[:5])}{" …" if len(v) > 5 else ""}' for k, v in wrong.items() if v))
+    if not (len(divisor) == 3 and all(isinstance(d, int) and 0 < d <= 4096 for d in divisor)): raise FormatError(f'{file}: sizes would have to be multiples of {str(divisor)[:60]}')
+
+def _load_weights(net, path):
+    with safe_open(str(path), 'pt') as f: weights = {k: f.get_tensor(k) for k in f.keys()}
     have = net.state_dict()
-    wrong = {'missing': sorted(have.keys() - weights), 'unexpected': sorted(weights.keys() - have.keys()),
-             'of another shape': [f'{k} {tuple(weights[k].shape)}, not {tuple(have[k].shape)}' for k in have.keys() & weights if have[k].shape != weights[k].shape]}
-    if any(wrong.values()): raise FormatError(f'{path}: the weights do not fit the network; ' + '; '.join(f'{len(v)} {k}: {", ".join(v[:5])}{" …" if len(v) > 5 else ""}' for k, v in wrong.items() if v))
+    odd = [k for k, v in weights.items() if k not in have or v.shape != have[k].shape or v.is_floating_point() != have[k].is_floating_point() or not torch.isfinite(v).all()]
+    if odd or len(weights) < len(have): raise FormatError(f"{path}: the weights do not fit the network, or are not finite: {', '.join(odd[:5] or sorted(have.keys() - weights)[:5])}")
     net.load_state_dict(weights)
 
 # %% ../nbs/33_model.ipynb #c061
@@ -406,16 +538,33 @@ def _stainer_json(path):
     if path.exists() and there is None: raise FormatError(f'{path}: not a stainer; give model.json, model.safetensors, their folder, or the folder of a run')
     raise MissingImageError(f'{path}: ' + ('no such file or folder' if there is None else f'no stainer here (neither model.json nor stainer/model.json); there is: {", ".join(there) or "nothing"}'))
 
+def read_description(
+    file, # model.json
+) -> dict: # what it holds, within bounds; raises `MissingImageError`, `FormatError`
+    "Read the description of a stainer, of which nothing is built"
+    d = foreign_json(file)
+    if not isinstance(d, dict) or d.get('format') != 'vstain stainer': raise FormatError(f'{file}: not the description of a stainer')
+    version = d.get('format_version')
+    if not isinstance(version, int): raise FormatError(f'{file}: format_version is {str(version)[:30]!r}, not a number')
+    if version > FORMAT: raise FormatError(f"{file}: written by vstain {d.get('vstain')} in format {version}; this is vstain {vstain.__version__}, which reads formats up to {FORMAT}. Install a newer vstain")
+    validated(Description, d, file)
+    return d
+
 def load_stainer(
     path, # model.json or model.safetensors, their folder, or a run's folder; a `Stainer` is returned as it is
     device='cpu', # where the network is to compute
-) -> Stainer: # raises `MissingImageError`, `FormatError`
-    "Read a stainer; never a pickle"
+    custom=None, # the class of a network of your own, or a module, where the stainer has one (see `vstain.backbones.register_backbone`)
+) -> Stainer: # raises `MissingImageError`, `FormatError`, `ConfigError` for a network of your own that is not given
+    "Read a stainer; never a pickle, and no code that the file names"
     if isinstance(path, Stainer): return path
-    file = _stainer_json(path); d = read_json(file)
-    if not isinstance(d, dict) or d.get('format') != 'vstain stainer': raise FormatError(f'{file}: not the description of a stainer')
-    if d['format_version'] > FORMAT: raise FormatError(f"{file}: written by vstain {d.get('vstain')} in format {d['format_version']}; this is vstain {vstain.__version__}, which reads formats up to {FORMAT}. Install a newer vstain")
-    with torch.random.fork_rng(devices=[]): stainer = Stainer(d['net'], d['spec'], info=d.get('info'))
-    _load_weights(stainer.net, file.with_suffix('.safetensors'), d['net'])
+    if custom is not None: register_backbone(custom)
+    file = _stainer_json(path); d, weights = read_description(file), file.with_suffix('.safetensors')
+    shapes = weight_shapes(weights, d['net'])
+    with torch.random.fork_rng(devices=[]):
+        _check_weights(file, weights, d['net'], shapes)
+        try:
+            with no_larger_than(shapes): stainer = Stainer(d['net'], d['spec'], to_channels_last(build(d['net'])), d.get('info'))
+        except (ConfigError, ShapeError, ValueError, TypeError) as e: raise FormatError(f'{file}: {str(e)[:500]}') from e
+    _load_weights(stainer.net, weights)
     stainer.net.eval()
     return stainer.to(device)

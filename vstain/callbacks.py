@@ -10,10 +10,12 @@ __all__ = ['precisions', 'StainLearner', 'LeanRecorder', 'KnownLoss', 'EpochSeed
 
 # %% ../nbs/40_callbacks.ipynb #c002
 import contextlib, csv, json, math, os, random, sys, time
+from collections import deque
 from pathlib import Path
 
 import numpy as np, torch
 from torch import nn, Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 from fastai.learner import Learner, Metric, Recorder
 from fastai.callback.core import Callback, TrainEvalCallback, CancelEpochException, CancelFitException, CancelStepException, CancelTrainException
 from fastai.optimizer import OptimWrapper
@@ -368,10 +370,20 @@ class Schedule(Callback):
     order, run_valid = 60, False
     def __init__(self,
         lr_at, # function: position 0 to 1 → learning rate
-    ): self.lr_at = lr_at
+        cycles=(), # epochs of each cycle; by default all of training is one, by epochs or by the clock
+    ): self.lr_at, self.cycles = lr_at, cycles
+
     def before_batch(self):
-        lr = self.lr_at(self.learn.pct_train)
+        lr = self.lr_at(self.position() if self.cycles else self.learn.pct_train)
         for g in _groups(self.learn.opt): g['lr'] = lr
+
+    def position(self)->float: # 0 to 1
+        "Position in the cycle of this epoch"
+        begin = 0
+        for n in self.cycles:
+            if self.epoch < begin + n: break
+            begin += n
+        return (self.epoch - begin + self.learn.iter/self.learn.n_iter) / n
 
 # %% ../nbs/40_callbacks.ipynb #c041
 class TimeBudget(Callback):
@@ -428,18 +440,22 @@ class EMA(Callback):
     order, name = 90, 'ema'
     def __init__(self,
         decay:float=.99, # share of the average that a step leaves
-    ): self.decay, self._in = decay, False
+        batches:int=8, # batches, the last of an epoch, on which statistics of batch norms are measured
+    ): self.decay, self._in, self._norms, self._seen = decay, False, [], deque(maxlen=batches)
 
     def before_fit(self):
         if 'average' not in vars(self): self.average = {k: v.detach().clone() for k, v in self._now().items()}
+        self._keeps = any(isinstance(m, _BatchNorm) for m in self.model.modules())
 
     def _now(self): return {k: v for k, v in self.model.state_dict().items() if v.is_floating_point()}
     def after_batch(self):
         if not self.learn.training: return
+        if self._keeps: self._seen.append(self.learn.xb)
         n, now = self.learn.train_iter, self._live()
         with torch.no_grad(): torch._foreach_lerp_(list(self.average.values()), now, 1 - min(self.decay, n / (9+n)))
 
-    def before_validate(self): self.swap()
+    def after_train(self): self._norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
+    def before_validate(self): self.swap(); self.measure()
     def after_validate(self): self.swap()
 
 # %% ../nbs/40_callbacks.ipynb #c046
@@ -456,6 +472,18 @@ def swap(self:EMA):
     "Exchange the network's weights and their average"
     self._live(); self._in = not self._in
     for k, v in self._tensors.items(): v.data, self.average[k] = self.average[k], v.data
+
+@patch
+def measure(self:EMA):
+    "Measure the statistics of the batch norms that trained, with the weights the network has, on the epoch's last batches"
+    norms, batches, self._norms = self._norms, list(self._seen), []
+    self._seen.clear()
+    if not norms or not batches: return
+    were = [(m, m.momentum, m.num_batches_tracked.clone()) for m in norms]
+    for m in norms: m.reset_running_stats(); m.momentum = None; m.train()
+    with torch.no_grad():
+        for xb in batches: self.model(*xb)
+    for m, momentum, n in were: m.momentum = momentum; m.num_batches_tracked.copy_(n); m.eval()
 
 @patch
 def state_dict(self:EMA)->dict:

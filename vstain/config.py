@@ -14,7 +14,7 @@ from fastai.callback.core import Callback
 from omegaconf import DictConfig, OmegaConf
 from .core import ConfigError, MissingImageError, atomic_path, read_json, write_json
 from .normalize import Normalization
-from .train import SECTIONS, experiment_arguments, fit, fit_defaults, replaced_by
+from .train import SECTIONS, experiment_arguments, fit, fit_defaults, inherited, replaced_by
 
 # %% ../nbs/42_config.ipynb #c007
 def default_experiment()->DictConfig: # sections data, model, train and out
@@ -32,10 +32,17 @@ def load_experiment(
     cfg = _read(path)
     for o in [overrides] if isinstance(overrides, str) else overrides: cfg = _overridden(cfg, o)
     experiment_arguments(cfg)
-    cfg = OmegaConf.merge(default_experiment(), cfg)
     base = Path(base) if base else Path(path).absolute().parent if isinstance(path, (str, Path)) else None
-    if base and isinstance(cfg.data.uri, str) and (base/cfg.data.uri).exists(): cfg.data.uri = str(base/cfg.data.uri)
-    return cfg
+    for section, k in (('data', 'uri'), ('train', 'init')):
+        value = cfg.get(section, {}).get(k)
+        if base and isinstance(value, str) and (base/value).exists(): cfg[section][k] = str(base/value)
+    return OmegaConf.merge(default_experiment(), _inherited(cfg), cfg)
+
+def _inherited(cfg):
+    "What comes with the weights that an experiment begins with, as sections"
+    if not (init := cfg.get('train', {}).get('init')): return {}
+    had = {k: v.to_dict() if isinstance(v, Normalization) else v for k, v in inherited(init).items()}
+    return {s: had['model'] if s == 'model' else {k: had[v] for k, v in keys.items() if v in had} for s, keys in SECTIONS.items()}
 
 def _read(path):
     if isinstance(path, (dict, DictConfig)): return OmegaConf.create(path)

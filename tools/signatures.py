@@ -92,9 +92,8 @@ class Page(BasicMarkdownRenderer):
 
     def _repr_markdown_(self):
         source = nbdev.doclinks.NbdevLookup().code(self.fn)
-        if source: source = source.replace('#LNone', f'#L{inspect.getsourcelines(self.sym)[1]}')
         kind = f'A kind of `{self.sym.__base__.__name__}`.' if inspect.isclass(self.sym) and issubclass(self.sym, Exception) else ''
-        parts = ['---', source and f'[source]({source}){{target="_blank" style="float:right; font-size:smaller"}}', f"{'#'*self.title_level} {self.nm}",
+        parts = ['---', source and f'[source]({source.removesuffix("#LNone")}){{target="_blank" style="float:right; font-size:smaller"}}', f"{'#'*self.title_level} {self.nm}",
                  self.docs, kind, f'```python\n{self.signature}\n```', self.table and f'::: {{.parameters}}\n\n{self.table}\n\n:::']
         return '\n\n'.join(o for o in parts if o)
 

@@ -43,7 +43,8 @@ class DecodedCache:
         key:str='', # what else tells files of these channels apart
     )->Path:
         "File of a channel, or of what follows from channels"
-        name = f'2|{img.identity(channels if channels is None or isinstance(channels, list) else [channels])}|{_disk_dtype(img.dtype)}|{key}'
+        of = img.identity(channels if channels is None or isinstance(channels, list) else [channels])
+        name = f'2|{of}|{_disk_dtype(img.dtype)}|{key}'
         return self.folder/f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.npy"
 
 # %% ../nbs/12b_cache.ipynb #c012

@@ -19,7 +19,8 @@ from fastai.torch_core import default_device, to_device
 from fastcore.basics import patch
 from .cache import DecodedCache, WindowBuffer, chunk_shape, fits_in_memory, held_in_memory
 from .classes import class_order
-from .core import ConfigError, ManifestError, MissingStatisticsError, ShapeError, SourceTensor, TargetTensor, WeightTensor, n_cpus, progress, rng_for
+from .core import (ConfigError, LabelTensor, ManifestError, MissingStatisticsError, ShapeError, SourceTensor,
+    TargetTensor, WeightTensor, n_cpus, progress, rng_for)
 from .fields import Fov
 from .manifest import Manifest, as_manifest
 from .normalize import Moments, Normalization, ensure_statistics, measure, read_statistics, warn_of_stale
@@ -126,18 +127,19 @@ def _common_scale(fovs):
 
 # %% ../nbs/13_data.ipynb #c014
 class Buffers:
-    "float32 arrays that are used again when the tensors made from them are gone"
+    "Arrays that are used again when the tensors made from them are gone"
     def __init__(self,
         most:int=16, # arrays kept
     ): self.most, self.kept, self._lock = most, [], threading.Lock()
 
     def get(self,
         shape:tuple, # of the tensor
+        dtype=np.float32, # of its numbers
     )->tuple: # (tensor, the array it shares memory with)
-        "A float32 tensor with arbitrary content"
+        "A tensor with arbitrary content"
         with self._lock:
-            k = next((k for k, (a, view) in enumerate(self.kept) if a.shape == shape and view() is None), None)
-            a = self.kept.pop(k)[0] if k is not None else np.empty(shape, np.float32)
+            k = next((k for k, (a, view) in enumerate(self.kept) if (a.shape, a.dtype) == (shape, dtype) and view() is None), None)
+            a = self.kept.pop(k)[0] if k is not None else np.empty(shape, dtype)
             view = a[...]
             self.kept = [*self.kept[-(self.most - 1):], (a, weakref.ref(view))]
         return torch.from_numpy(view), a
@@ -148,10 +150,22 @@ class Buffers:
 # %% ../nbs/13_data.ipynb #c017
 def _read_into(out, array, key, shift, scale):
     "Normalised patch of one channel, plane by plane, so that the passes after the first work in the cache"
+    single = array.dtype.itemsize <= 2 or array.dtype == np.float32
+    if not single or abs(np.float32(shift) - shift) > 1e-4*scale:
+        for o, plane in zip(out, array[key]): o[...] = (plane - np.float64(shift))*(1/scale)
+        return
     shift, factor = np.float32(shift), np.float32(1/scale)
     for o, plane in zip(out, array[key]):
         o[...] = plane
         o -= shift; o *= factor
+
+def _read_labels(out, array, key, where):
+    "Labels of one channel as they are"
+    block = array[key]; dtype = block.dtype
+    if dtype.kind not in 'biu' and not (np.isfinite(block) & (np.floor(block) == block)).all(): what = 'fractions, or NaN'
+    elif dtype.kind not in 'bi' and block.size and block.max() >= 2**63: what = f'a label of {block.max()}'
+    else: out[...] = block; return
+    raise ManifestError(f'{where} hold {what}; labels are whole numbers below 2⁶³')
 
 class Patches:
     "The fields of view of a split, and how a batch is read from them"
@@ -161,8 +175,9 @@ class Patches:
         coefs:dict, # role → for each field of view (C, T or 1, 2): shift and scale; None where it lacks the role
         weighted:bool=False, # batches have a weight
         windows:WindowBuffer|None=None, # where decoded windows are kept, for streaming
+        labelled:bool=False, # batches have labels
     ):
-        self.fovs, self.spec, self.coefs, self.weighted, self.windows = fovs, spec, coefs, weighted, windows
+        self.fovs, self.spec, self.coefs, self.weighted, self.windows, self.labelled = fovs, spec, coefs, weighted, windows, labelled
         self.buffers, self._warned = Buffers(), set()
         self.paired = all(f.has('source') and f.has('target') for f in fovs)
     def __len__(self): return len(self.fovs)
@@ -176,22 +191,24 @@ class Patches:
 def batch(self:Patches,
     where:np.ndarray, # (B, 5): field of view, t, z, y, x; (B, 10) unpaired; (B, 11) streamed
     size:tuple, # (z, y, x) of each patch
-)->tuple: # `SourceTensor`, `TargetTensor` and, with weights, `WeightTensor`
+)->tuple: # `SourceTensor`, `TargetTensor`; with weights `WeightTensor`, with labels `LabelTensor` (int64)
     "Read and normalise a batch"
-    roles = ['source', 'target'] + ['weight']*self.weighted
-    n = dict(source=len(self.spec.source_channels), target=len(self.spec.target_channels), weight=self._n_weights())
-    bufs = {r: self.buffers.get((len(where), n[r], *self._depth(r, size), *size[1:])) for r in roles}
+    roles = ['source', 'target'] + ['weight']*self.weighted + ['labels']*self.labelled
+    n = dict(source=len(self.spec.source_channels), target=len(self.spec.target_channels)) | {r: self._n(r) for r in ('weight', 'labels')}
+    shapes = {r: (len(where), n[r], *self._depth(r, size), *size[1:]) for r in roles}
+    bufs = {r: self.buffers.get(s, np.int64 if r == 'labels' else np.float32) for r, s in shapes.items()}
     for i, row in enumerate(where.tolist()):
         for r in roles: self._fill(bufs[r][1][i], r, row)
         if self.weighted: np.copyto(bufs['target'][1][i], np.nan, where=bufs['weight'][1][i] == 0)
-    out = [bufs[r][0].as_subclass(typ) for r, typ in zip(roles, (SourceTensor, TargetTensor, WeightTensor))]
+    types = dict(source=SourceTensor, target=TargetTensor, weight=WeightTensor, labels=LabelTensor)
+    out = [bufs[r][0].as_subclass(types[r]) for r in roles]
     return tuple(o[:, :, 0] if self.spec.ndim == 2 else o for o in out)
 
 @patch
 def _depth(self:Patches, role, size): return (size[0] if role == 'source' or self.spec.out_depth > 1 else 1,)
 
 @patch
-def _n_weights(self:Patches): return max([len(f.numbers['weight']) for f in self.fovs if f.has('weight')], default=1)
+def _n(self:Patches, role): return max([len(f.numbers[role]) for f in self.fovs if f.has(role)], default=1)
 
 # %% ../nbs/13_data.ipynb #c020
 @patch
@@ -205,6 +222,7 @@ def _fill(self:Patches, out, role, row):
     key = (s, slice(z, z + d), slice(y, y + h), slice(x, x + w))
     for c, a in enumerate(arrays):
         if a is None: out[c] = np.nan; continue
+        if role == 'labels': _read_labels(out[c], a, key, f"sample {f.sample}: the labels {f.images[role].uri}"); continue
         shift, scale = (0., 1.) if role == 'weight' else self.coefs[role][k][c, t % self.coefs[role][k].shape[1]]
         _read_into(out[c], a, key, shift, scale)
         if a.dtype.kind == 'f' and not np.isfinite(out[c].sum()): self._not_finite(out[c], role, f)
@@ -430,17 +448,19 @@ def dataloaders(
     classes=None, # target channels that are classes: 1 where they are above 0, not normalised; a dict says what they are made of, e.g. {'cell': ['nucleus', 'cytosol']}
     largest:int=256, # longest side of the patch that is the default, along y and x
     preload:bool=False, # take all images into memory first, if they fit into half of what is free
+    labels:bool=False, # give the labels of the manifest as well, whole numbers as they are: the last tensor of a batch, a `LabelTensor`
 )->DataLoaders: # fastai `DataLoaders` with `.spec`; raises `ManifestError`, `ShapeError`, `MissingChannelError`, `ConfigError`
     "Training patches from a sampler, validation crops always the same"
     m = as_manifest(m)
     for name, v, lo in (('bs', bs, 1), ('foreground', foreground, 0), ('workers', workers, 0), ('patches_per_epoch', patches_per_epoch, 1), ('largest', largest, 1)):
         if v is not None and (v < lo or (name == 'foreground' and v > 1)): raise ConfigError(f"dataloaders: {name}={v} is out of range")
     windows, sampler = cache if isinstance(cache, WindowBuffer) else None, _sampler(sampler, foreground)
-    fovs = _open_fovs(m, _cache(cache), _full_scale(scale), _class_parts(classes), sampler, DecodedCache() if windows else None)
+    fovs = _open_fovs(m, _cache(cache), _full_scale(scale), _class_parts(classes), sampler, DecodedCache() if windows else None, labels)
     spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest)
     if preload and windows: raise ConfigError('preload takes all images into memory, cache=WindowBuffer(…) a few windows; choose one')
     if preload: _preload(fovs)
-    split = {s: Patches([fovs[j] for j in js], spec, {r: [coefs[r][j] for j in js] for r in coefs}, bool(m.has('weight')), windows) for s, js in _by_split(m, fovs).items()}
+    def _patches(js): return Patches([fovs[j] for j in js], spec, {r: [coefs[r][j] for j in js] for r in coefs}, bool(m.has('weight')), windows, labels)
+    split = {s: _patches(js) for s, js in _by_split(m, fovs).items()}
     train = _train_loader(split['train'], bs, patches_per_epoch, sampler, seed, tfms, workers)
     dls = DataLoaders(train, _valid_loader(split['valid'], train, valid_patches), device=default_device() if device is None else torch.device(device))
     dls.spec = spec
@@ -484,16 +504,23 @@ def _by_split(m, fovs):
         if not js: raise ManifestError(f"no sample is in the split {s!r}: of {len(m)}, " + (', '.join(f'{n} are {k}' for k, n in m.df['split'].value_counts().items()) or 'none') + "; make the splits with m.split(valid=.2), or by a column 'split'")
     return out
 
-def _open_fovs(m, cache, scale, classes, sampler, maps):
+def _open_fovs(m, cache, scale, classes, sampler, maps, labels=False):
     "The samples to train and validate on"
     rows = [i for i in range(len(m)) if m[i]['split'] in ('train', 'valid')]
     target = m.channels('target')
     if not target: raise ManifestError("the manifest has no target channels to learn; build it with target=…")
     channels = dict(source=m.channels('source'), target=target + [c for c in classes if c not in target], weight=[])
-    if getattr(sampler, 'role', '') in (None, 'labels'): channels['labels'] = []
+    if labels or getattr(sampler, 'role', '') in (None, 'labels'): channels['labels'] = []
     fovs = [Fov(m, i, channels, cache, scale, classes, maps) for i in rows]
     _by_split(m, fovs); _check_annotated(fovs, classes)
+    if labels: _check_labelled(fovs)
     return fovs
+
+def _check_labelled(fovs):
+    "Every sample has labels, and as many channels of them"
+    without, of = [f.sample for f in fovs if not f.has('labels')], {len(f.numbers['labels']): f.sample for f in fovs if f.has('labels')}
+    if without: raise ManifestError(f"labels=True: {len(without)} of {len(fovs)} samples, such as {without[0]}, have no labels")
+    if len(of) > 1: raise ManifestError(f"labels=True: samples differ in the channels of their labels: {', '.join(f'{s} has {n}' for n, s in of.items())}")
 
 def _check_annotated(fovs, classes):
     "Every class is annotated in some row, or follows from another"
@@ -522,7 +549,8 @@ def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest):
     return spec, coefs
 
 def _warn_of_stale(m, fovs, norms):
-    names = {r: [c for c in fovs[0].channels[r] if not (r == 'target' and c in fovs[0].classes)] for r, n in norms.items() if n.level != 'image'}
+    classes = dict(source=(), target=fovs[0].classes)
+    names = {r: [c for c in fovs[0].channels[r] if c not in classes[r]] for r, n in norms.items() if n.level != 'image'}
     warn_of_stale(m, {r: cs for r, cs in names.items() if cs}, [f.i for f in fovs])
 
 def _kind(m, fovs, out_depth):

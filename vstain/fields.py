@@ -200,7 +200,9 @@ def keep(self:Fov,
 )->np.ndarray:
     "Something small that follows from the images of a role, made once"
     img = self.images[role]
-    return self.maps.keep(img, f'{key} {self.numbers[role]} {self.classes}', make, [c for c in self.numbers[role] if c is not None]) if self.maps and not held_in_memory(img) else make()
+    if not self.maps or held_in_memory(img): return make()
+    there = [c for c in self.numbers[role] if c is not None]
+    return self.maps.keep(img, f'{key} {self.numbers[role]} {self.classes}', make, there)
 
 # %% ../nbs/12d_fields.ipynb #c024
 @patch

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from .core import AXES, ArraySpec, FormatError, MissingChannelError, ShapeError, VstainError, atomic_path, check_axes, did_you_mean, n_cpus, read_json, to_tczyx
+from .core import (AXES, ArraySpec, FormatError, MissingChannelError, ShapeError, VstainError, atomic_path,
+    check_axes, did_you_mean, n_cpus, read_json, to_tczyx)
 
 # %% ../nbs/04_image.ipynb #c005
 class Image:
@@ -431,7 +432,8 @@ def _files_below(top):
     "(name, path) of the files of a folder; of a file itself"
     if not os.path.isdir(top): yield '', str(top); return
     for root, dirs, names in os.walk(top):
-        dirs.sort(); yield from ((os.path.join(root, n)[len(str(top)) + 1:].replace(os.sep, '/'), os.path.join(root, n)) for n in sorted(names))
+        dirs.sort(); paths = [os.path.join(root, n) for n in sorted(names)]
+        yield from ((p[len(str(top)) + 1:].replace(os.sep, '/'), p) for p in paths)
 
 def _chunk_grid(top, ndim):
     "What the metadata of a Zarr array say of its voxels, and the shape of its chunk files; None for other files"
@@ -439,7 +441,8 @@ def _chunk_grid(top, ndim):
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
             meta = read_json(Path(top)/name)
             size = meta['chunks'] if name == '.zarray' else meta['chunk_grid']['configuration']['chunk_shape']
-            if len(size) == ndim: return {k: v for k, v in meta.items() if k not in ('shape', 'attributes', 'dimension_names')}, [int(s) for s in size]
+            about = {k: v for k, v in meta.items() if k not in ('shape', 'attributes', 'dimension_names')}
+            if len(size) == ndim: return about, [int(s) for s in size]
 
 def _voxel_files(top, axes, numbers):
     "Metadata, and (name, path) of the files of an array that hold some channels"
@@ -504,7 +507,8 @@ def _voxel_files(self:Image, numbers): return [_voxel_files(top, self.axes, numb
 
 def _array_digest(img, numbers):
     h = hashlib.sha256()
-    for t, c, z in itertools.product(range(img.shape[0]), numbers, range(img.shape[2])): h.update(np.ascontiguousarray(img.read(t, c, z)).view(np.uint8))
+    for t, c, z in itertools.product(range(img.shape[0]), numbers, range(img.shape[2])):
+        h.update(np.ascontiguousarray(img.read(t, c, z)).view(np.uint8))
     return h.hexdigest()
 
 @patch
@@ -514,7 +518,9 @@ def stamp(self:Image,
     "Names, sizes and dates of the files of a local image: while they stay, so do the voxels"
     numbers, array = self.indices(channels), self.array
     if isinstance(array, _View): return array.img.stamp([array.sel[1][c] for c in numbers])
-    if isinstance(array, _Stack): each = [i.stamp([c]) for i, c in (array.where[n] for n in numbers)]; return _sha(each) if all(each) else None
+    if isinstance(array, _Stack):
+        each = [i.stamp([c]) for i, c in (array.where[n] for n in numbers)]
+        return _sha(each) if all(each) else None
     if isinstance(getattr(array, 'img', None), Image): return array.img.stamp(numbers)
     if not self.files: return None
     each = [_stat(f) for _, f in self._voxel_files(numbers)]

@@ -154,7 +154,8 @@ def summary(self:Moments)->dict|None: # mean, std, median, iqr, p1, p5, p95, p99
     "The statistics that are stored"
     if not self.n: return None
     p1, p5, p25, p50, p75, p95, p99 = map(float, self.percentiles([1, 5, 25, 50, 75, 95, 99]))
-    return dict(mean=float(self.mean), std=float(np.sqrt(self.m2/self.n)), median=p50, iqr=p75 - p25, p1=p1, p5=p5, p95=p95, p99=p99,
+    mean, std = (self.lo, 0.) if self.lo == self.hi else (float(self.mean), float(np.sqrt(max(self.m2, 0)/self.n)))
+    return dict(mean=mean, std=std, median=p50, iqr=p75 - p25, p1=p1, p5=p5, p95=p95, p99=p99,
                 p95_p5=p95 - p5, p99_p1=p99 - p1, min=self.lo, max=self.hi)
 
 # %% ../nbs/12_normalize.ipynb #c011
@@ -209,7 +210,7 @@ def measure(
     channel=0, # number or name
     workers:int|None=None, # threads; by default one for each core
     into:Moments|None=None, # of a dataset: grown by this image, unless that is constant
-)->dict: # 'fov_statistics' and 'timepoint_statistics' as `read_statistics` gives them, and 'left_out': numbers of `constant` and `not_finite` timepoints and of single `voxels`
+)->dict: # 'fov_statistics', 'timepoint_statistics' as of `read_statistics`; 'left_out': timepoints `constant`, `not_finite`; how many `voxels`
     "Statistics of a channel by level, from every voxel: without constant timepoints (unless all are), without what is not finite"
     img = img if isinstance(img, Image) else from_array(img, axes=AXES[-np.ndim(img):])
     whole, by_t, out = _fov_statistics(img, img.index(channel), workers)
@@ -260,14 +261,15 @@ def _write(m, img, new, voxels, how):
         return
     stored = (img.attrs.get('normalization') or {}) if how == 'fill' else {}
     for c, levels in new.items():
-        known[c] = {**known.get(c, {}), **{k: v for k, v in levels.items() if k not in stored.get(c, {})}, **({'voxels': voxels[c]} if voxels[c] else {})}
+        levels = {k: v for k, v in levels.items() if k not in stored.get(c, {})}
+        known[c] = {**known.get(c, {}), **levels, **({'voxels': voxels[c]} if voxels[c] else {})}
 
 # %% ../nbs/12_normalize.ipynb #c018
 def preprocess(
     data, # manifest, plate, image or manifest file
     channels=None, # channels to measure; by default those the manifest uses, or all of a plate's
     workers:int|None=None, # threads; by default one for each core
-    write:bool=True, # merge into the stores' attributes; otherwise keep the statistics in the manifest alone, which then go before those stored
+    write:bool=True, # merge into the stores' attributes; otherwise keep them in the manifest alone, where they go before those stored
 )->pd.DataFrame: # a row for each field of view and channel: its statistics and what was left out of them
     "Measure the intensities of every voxel and store the statistics"
     return _preprocess(as_manifest(data), channels, workers, 'write' if write else 'keep')
@@ -284,8 +286,8 @@ def _preprocess(m, channels, workers, how):
         if voxels: voxels |= {k: fov[k] for k in ('mean', 'std') if fov}
         _, levels, of = new.setdefault(img.uri, (img, {}, {}))
         levels[name], of[name] = one, voxels
-        rows.append(dict(sample=j['sample'], channel=ch, **fov, constant_timepoints=out['constant'], not_finite_timepoints=out['not_finite'],
-                         voxels_left_out=out['voxels'], expected=j['partial']))
+        rows.append(dict(sample=j['sample'], channel=ch, **fov, constant_timepoints=out['constant'],
+                         not_finite_timepoints=out['not_finite'], voxels_left_out=out['voxels'], expected=j['partial']))
     done = {kind: d.summary() for kind, d in dataset.items() if d.n}
     kinds = {(j['img'].uri, j['img'].file_channels[j['c']]): (j['role'], j['img'].channels[j['c']]) for j in jobs}
     _store(m, new, {k: done[kind] for k, kind in kinds.items() if kind in done}, how)
@@ -299,7 +301,8 @@ def _store(m, new, dataset, how):
             if (img.uri, ch) in dataset: levels['dataset_statistics'] = dataset[img.uri, ch]
         _write(m, img, {c: {k: v for k, v in l.items() if v} for c, l in chans.items()}, voxels, how)
         root = plate_root(img.uri) if img.group else None
-        if root and how == 'write': plates.setdefault(root, {}).update({c: {'dataset_statistics': dataset[img.uri, c]} for c in chans if (img.uri, c) in dataset})
+        of = {c: {'dataset_statistics': dataset[img.uri, c]} for c in chans if (img.uri, c) in dataset}
+        if root and how == 'write': plates.setdefault(root, {}).update(of)
     for root, stats in plates.items(): _update_group(root, {'normalization': stats})
     if m.path and beside: m.write_statistics()
 
@@ -348,7 +351,7 @@ def warn_of_stale(
 def _fresh(m, img, c):
     "Are the statistics that would be read those of the voxels there are? None where nothing says so"
     name = img.file_channels[c]; kept = m.statistics.get(img.uri, {}).get(name, {})
-    if any(k != 'image_statistics' and k.endswith('_statistics') for k in kept): return _still(img, c, kept['voxels']) if 'voxels' in kept else None
+    if any(f'{l}_statistics' in kept for l in ('dataset', 'fov', 'timepoint')): return _still(img, c, kept['voxels']) if 'voxels' in kept else None
     attrs = img.attrs; stored = ((attrs.get('normalization') or {}).get(name) or {}).get('fov_statistics') or {}
     known = (attrs.get(_VOXELS) or {}).get(name)
     if not known or any(known.get(k) != stored.get(k) for k in ('mean', 'std')): return None # another program has measured since
@@ -386,7 +389,8 @@ def coefficients(self:Normalization,
     missing = [k for k in METHODS[self.method] if stats.get(k) is None or not np.isfinite(stats[k])]
     if missing: raise MissingStatisticsError(f"statistics lack {' and '.join(missing)}, which {self.method} needs; run preprocess")
     shift, scale = (float(stats[k]) for k in METHODS[self.method])
-    return shift, scale if scale > 1e-6*max(abs(shift), 1e-6) else 1.
+    least = 1e-6 if stats.get('max') is None else 1e-13 # rounding of single and of double precision
+    return shift, scale if scale > least*max(abs(shift), 1e-6) else 1.
 
 # %% ../nbs/12_normalize.ipynb #c034
 @patch

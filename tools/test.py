@@ -12,6 +12,7 @@ from notebooks import ROOT, code_cells, find_notebooks
 TOOLS, BIN = Path(__file__).parent, Path(sys.executable).parent
 CHECKS = {'package': 'the package is what the notebooks export', 'clean': 'the notebooks are clean',
           'readme': 'README.md is what the front page makes', 'docs': 'every public name can be documented', 'site': 'every page has its place on the site'}
+MAIN_JOB = {'run': "README.md's main job, run as it stands there", 'same': "README.md's main job is the first tutorial's, in Python and in a terminal"}
 # One thread a process by default: the processes share the cores. Results must not depend on it, so --threads can say another number
 THREADS = [f'{o}_NUM_THREADS' for o in ('OMP', 'MKL', 'OPENBLAS', 'VECLIB_MAXIMUM', 'NUMEXPR')]
 
@@ -46,8 +47,10 @@ def run(command, timeout, tmp, threads):
 
 
 def jobs(args):
-    "(name, command) of every check and notebook to run, and the names of notebooks with nothing to run"
+    "(name, command) of every check and notebook to run, those that train first, and the names of notebooks with nothing to run"
     todo, skipped = [], []
+    if not args.notebooks or any(Path(n).stem == 'README' for n in args.notebooks):
+        todo += [(says, [sys.executable, TOOLS/'main_job.py', what]) for what, says in MAIN_JOB.items()]
     if not args.plain and not args.notebooks:
         todo += [(says, [sys.executable, TOOLS/'check.py', what]) for what, says in CHECKS.items()]
     for nb in find_notebooks(args.notebooks):
@@ -67,16 +70,16 @@ def seed(text):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('notebooks', nargs='*', help='names, or parts of names; all without')
+    p.add_argument('notebooks', nargs='*', help='names, or parts of names, or README; all without')
     p.add_argument('--plain', action='store_true', help='run in a Jupyter kernel, without nbdev')
     p.add_argument('--flags', type=str.split, default=[], help="flagged cells to run as well, such as 'slow network'")
     p.add_argument('--workers', type=int, default=2, help='notebooks at once (default: 2)')
-    p.add_argument('--timeout', type=int, help='seconds a notebook may take (default: 300, or 3600 with --flags)')
+    p.add_argument('--timeout', type=int, help='seconds a notebook may take (default: 600, or 3600 with --flags)')
     p.add_argument('--threads', type=int, default=1, help='threads of each notebook (default: 1)')
     p.add_argument('--shuffle', type=seed, nargs='?', const='random', metavar='SEED', help='run in a random order, which the seed repeats')
     args = p.parse_args()
     if args.threads < 1 or args.workers < 1: p.error('--threads and --workers take a number from 1')
-    args.timeout = args.timeout or (3600 if args.flags else 300)
+    args.timeout = args.timeout or (3600 if args.flags else 600)
     todo, skipped = jobs(args)
     if not todo and not skipped: sys.exit(f"No notebook with code is called anything like {' '.join(args.notebooks)}")
     settings = [f'{args.threads} threads' if args.threads > 1 else '', f"VSTAIN_BF16={os.environ['VSTAIN_BF16']}" if os.environ.get('VSTAIN_BF16') else '',

@@ -14,13 +14,14 @@ from .geometry import Elastic, Mirror, Transpose, Turn, ZScale, ZShift
 from .intensity import Cutout, FrameDrop, HistogramShift, PixelShuffle, PoissonNoise, Sharpen
 from .stains import Macenko
 from .targets import Binarise, OneHot, SignedDistance
-from .transforms import Affine, Augmentation, Blur, FlipTurn, Gamma, Noise, ScaleShift, SampleRng, augment, augmentations
+from .transforms import Affine, Augmentation, Blur, FlipTurn, Gamma, MaskTensor, Noise, ScaleShift, SampleRng, augment, augmentations
 
 # %% ../nbs/20e_pipeline.ipynb #c007
 _ROLES = {SourceTensor: 'source', TargetTensor: 'target', LabelTensor: 'labels', WeightTensor: 'weight'}
 
 def monai_transform(
     name:str, # of a dictionary transform, e.g. 'RandAffined'
+    nearest=('labels',), # roles whose voxels are not to be interpolated
     **options, # its own; `keys`, and `nearest` for labels, are set where they are not given
 ): # the transform; raises `ConfigError`
     "A MONAI transform that fits our batches"
@@ -33,7 +34,7 @@ def monai_transform(
     given = dict(keys=keys, allow_missing_keys=True) | options
     if 'mode' in accepted and given['keys'] == keys and len(keys) > 1:
         mode = options.get('mode', accepted['mode'].default)
-        if isinstance(mode, str): given['mode'] = ['nearest' if k == 'labels' else mode for k in keys]
+        if isinstance(mode, str): given['mode'] = ['nearest' if k in nearest else mode for k in keys]
     try: return cls(**given)
     except (TypeError, ValueError) as e: raise ConfigError(f"MONAI's {name}: {e}; its options are {', '.join(accepted)}") from e
 
@@ -50,6 +51,7 @@ class Monai(Augmentation):
         if not isinstance(transform, str) and options: raise ConfigError(f"Monai: options ({', '.join(options)}) are for a transform given by name; this one is made")
         self.name, self.order, self.planes, self.options = transform if isinstance(transform, str) else type(transform).__name__, order, planes, options
         self._given, self._transform = transform, monai_transform(transform, **options) if isinstance(transform, str) else transform
+        self._of_masks = monai_transform(transform, ('labels', 'target'), **options) if isinstance(transform, str) else transform
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)
@@ -69,21 +71,22 @@ def apply(self:Monai,
     "Each sample through the transform"
     roles = [next((r for t, r in _ROLES.items() if isinstance(x, t)), None) for x in ts]
     if len(set(roles)) < len(roles) or None in roles: raise ConfigError(f"Monai takes a batch of one source, target, labels and weight at most, not {', '.join(type(x).__name__ for x in ts)}")
-    rows = [self._one({r: x[i].as_subclass(torch.Tensor) for r, x in zip(roles, ts)}, s) for i, s in enumerate(d['seed'].tolist())]
+    transform = self._of_masks if any(isinstance(x, MaskTensor) for x in ts) else self._transform
+    rows = [self._one({r: x[i].as_subclass(torch.Tensor) for r, x in zip(roles, ts)}, s, transform) for i, s in enumerate(d['seed'].tolist())]
     return [torch.stack([row[r] for row in rows]) for r in roles]
 
 @patch
-def _one(self:Monai, sample, seed):
+def _one(self:Monai, sample, seed, transform):
     "A sample, role → tensor, through the transform"
     from monai.transforms import Randomizable
     given, ids = dict(sample), None
     if 'labels' in sample: ids, given['labels'] = _small(sample['labels'])
     if 'weight' in sample: given['weight'] = sample['weight'].masked_fill(sample['weight'] == 0, math.nan)
     if self.planes: given = {r: x.flatten(0, -3) for r, x in given.items()}
-    if isinstance(self._transform, Randomizable): self._transform.set_random_state(seed % 2**32)
+    if isinstance(transform, Randomizable): transform.set_random_state(seed % 2**32)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        try: new = self._transform(given)
+        try: new = transform(given)
         except KeyError as e: raise ConfigError(f"{self.name}: {e}; the batch has {', '.join(sample)}. Name these in keys, or say allow_missing_keys=True") from e
         except Exception as e: raise ConfigError(f"{self.name} failed on a sample with {', '.join(f'{r} {tuple(x.shape)}' for r, x in given.items())}: {e}") from e
     return {r: self._back(new[r], r, x, ids) for r, x in sample.items()}

@@ -10,6 +10,7 @@ import math
 import numpy as np, torch
 from scipy import ndimage as ndi
 from .core import ConfigError, LabelTensor, ShapeError, TargetTensor
+from .transforms import MaskTensor
 
 # %% ../nbs/20d_targets.ipynb #c006
 _TYPES = dict(target=TargetTensor, labels=LabelTensor)
@@ -30,9 +31,22 @@ class ValueTransform:
         "The new target"
         return x
 
+    def type_of(self,
+        ts, # typed tensors of a batch
+    ): # `LabelTensor` or `TargetTensor`
+        "What the new target is made of"
+        return _TYPES[self.role] if self.role else LabelTensor if any(isinstance(t, LabelTensor) for t in ts) else TargetTensor
+
+    def before_moving(self,
+        ts, # typed tensors of a batch
+    )->list: # the same tensors, the target as a `MaskTensor` where the new one is made of it
+        "Called before anything moves: say which target takes the nearest voxel"
+        mine = self.type_of(ts) is TargetTensor
+        return [x.as_subclass(MaskTensor) if mine and isinstance(x, TargetTensor) else x for x in ts]
+
     def __call__(self, b):
         ts = [b] if isinstance(b, torch.Tensor) else b
-        typ = _TYPES[self.role] if self.role else LabelTensor if any(isinstance(t, LabelTensor) for t in ts) else TargetTensor
+        typ = self.type_of(ts)
         new = [self.of(t.as_subclass(torch.Tensor)).as_subclass(TargetTensor) if isinstance(t, typ) else t for t in ts]
         return new[0] if isinstance(b, torch.Tensor) else type(b)(new)
     def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in vars(self).items())})"

@@ -421,6 +421,7 @@ def _finish(self:PatchLoader, b, i):
     if tfms:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(rng_for(self.seed, 'transforms', self.epoch, i).integers(2**63)))
+            for t in tfms: b = tuple(t.before_moving(b)) if hasattr(t, 'before_moving') else b # what becomes a mask takes the nearest voxel
             for together, group in itertools.groupby(tfms, lambda t: getattr(t, 'together', None)):
                 if together: b = together(b, list(group))
                 else:

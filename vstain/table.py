@@ -6,7 +6,7 @@
 __all__ = ['ROLES', 'SPLITS', 'Manifest']
 
 # %% ../nbs/10a_table.ipynb #c002
-import json, numbers, re, threading
+import json, numbers, re, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 
-from .core import AXES, ManifestError, MissingChannelError, MissingImageError, did_you_mean, progress, rng_for
+from .core import AXES, ManifestError, MissingChannelError, MissingImageError, did_you_mean, plural, progress, rng_for
 from .store import Image, channels_like, find_channels, list_scenes, name_channels, open_image
 
 # %% ../nbs/10a_table.ipynb #c005
@@ -367,29 +367,49 @@ def split(self:Manifest,
     test=.0, # share of the groups held out, or their names
     by=None, # column, or columns, that make the groups; by default 'well' where there is one, else every image alone
     seed:int=0, # the draw
+    reassign:bool=False, # draw rows that are marked 'test' or 'predict' anew, too
 )->Manifest: # with column `split` set; raises `ManifestError` where there are too few groups
     "Assign whole groups to train, valid and test"
     cols = [by] if isinstance(by, str) else list(by or _default_groups(self.df))
     for c in cols:
         if c not in self.df: raise ManifestError(f"split by {c!r}: no such column; {did_you_mean(c, self.df.columns)}")
     keys = self.df[cols].astype(str).agg('|'.join, axis=1)
+    held = {} if reassign else _held(self.df['split'], keys)
     groups = [sorted(keys.unique())[j] for j in rng_for(seed, 'split').permutation(keys.nunique())]
-    chosen = {'test': _choose(test, groups, 'test', cols)}
-    chosen['valid'] = _choose(valid, [g for g in groups if g not in chosen['test']], 'valid', cols, len(groups))
-    left = [g for g in groups if g not in chosen['test'] + chosen['valid']]
-    if not left: raise ManifestError(f"split by {' and '.join(cols)}: {len(groups)} group{'s' if len(groups) > 1 else ''} ({', '.join(groups[:6])}) leave{'s' if len(groups) == 1 else ''} none to train on; ask for less, or split by another column")
-    df = self.df.copy()
-    df['split'] = ['test' if k in chosen['test'] else 'valid' if k in chosen['valid'] else 'train' for k in keys]
-    return self._like(df)
+    free = [g for g in groups if g not in held]
+    chosen = {'test': _choose(test, free, 'test', cols, len(groups), held)}
+    chosen['valid'] = _choose(valid, [g for g in free if g not in chosen['test']], 'valid', cols, len(groups), held)
+    if not set(free) - {*chosen['test'], *chosen['valid']}: raise ManifestError(_none_left(cols, groups, held))
+    drawn = ['test' if k in chosen['test'] else 'valid' if k in chosen['valid'] else held.get(k, 'train') for k in keys]
+    kept = self.df['split'].isin(['test', 'predict'] if held else [])
+    if held: warnings.warn(_what_stays(self.df['split'][kept], sum(k in held for k in keys[~kept])))
+    return self._like(self.df.assign(split=self.df['split'].where(kept, pd.Series(drawn, self.df.index))))
+
+def _held(split, keys):
+    "Group → 'test' or 'predict', of those that hold such rows"
+    return {k: s for s in ('predict', 'test') for k in keys[split == s]}
+
+def _what_stays(split, more):
+    rows = ', '.join(f"{plural(n, 'row')} stay{'s'*(n == 1)} {s}" for s, n in split.value_counts().items())
+    return f"split: {rows}{f', {more} more of their groups with them' if more else ''}; reassign=True draws them anew"
+
+def _none_left(cols, groups, held):
+    n = len(groups)
+    return (f"split by {' and '.join(cols)}: {plural(n, 'group')} ({', '.join(groups[:6])}) leave{'s'*(n == 1)} none to train on; ask for less, or split by another column"
+            + (f"; {len(held)} hold rows marked test or predict, which stay: reassign=True draws them anew" if held else ''))
 
 def _default_groups(df):
     "Timepoints and channels that are rows of one image stay together"
     return ['well' if 'well' in df else 'source' if df['source'].astype(str)[df['source'].notna()].duplicated().any() else 'sample']
 
-def _choose(what, groups, name, cols, n=None):
+def _choose(what, groups, name, cols, n, held):
+    "Names of the groups of a split: those given, or so many that with those held already they are the share"
     if isinstance(what, (str, list, tuple, set)):
-        missing = [w for w in _names(what) if str(w) not in groups]
-        if missing: raise ManifestError(f"split {name}: no group {missing[0]!r} in {' and '.join(cols)}, or it is taken; {did_you_mean(missing[0], groups)}")
+        there = [*groups, *(g for g in held if held[g] == name)]
+        for w in [str(w) for w in _names(what)]:
+            if w in held and w not in there: raise ManifestError(f"split {name}: group {w!r} holds rows marked {held[w]}, which stay; say reassign=True to draw them anew")
+            if w not in there: raise ManifestError(f"split {name}: no group {w!r} in {' and '.join(cols)}, or it is taken; {did_you_mean(w, groups)}")
         return [str(w) for w in _names(what)]
     if not 0 <= what < 1: raise ManifestError(f"split {name}={what}: give a share from 0 up to 1, or names of groups")
-    return groups[:max(1, round(what*(n or len(groups))))] if what else []
+    return groups[:max(0, max(1, round(what*n)) - sum(s == name for s in held.values()))] if what else []
+

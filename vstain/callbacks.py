@@ -333,11 +333,10 @@ class StopOnNaN(Callback):
 # %% ../nbs/40_callbacks.ipynb #c034
 def batch_samples(
     dl, # data loader
-    i:int, # number of the batch in this epoch
+    i:int, # number of the batch in the epoch that is under way, or else in the last one
 )->list: # names without repetition; empty where the loader does not know them
     "Names of the samples that a batch was read from"
-    if not (hasattr(dl, 'plan') and hasattr(dl.dataset, 'fovs')): return []
-    return list(dict.fromkeys(dl.dataset.fovs[k].sample for k in dl.plan(dl.epoch)[i*dl.bs:(i+1)*dl.bs, 0]))
+    return dl.samples(i) if hasattr(dl, 'samples') else []
 
 @patch
 def look(self:StopOnNaN):

@@ -23,7 +23,7 @@ from .core import (ConfigError, LabelTensor, ManifestError, MissingStatisticsErr
     TargetTensor, WeightTensor, n_cpus, progress, rng_for)
 from .fields import Fov
 from .manifest import Manifest, as_manifest
-from .normalize import Moments, Normalization, ensure_statistics, measure, read_statistics, warn_of_stale
+from .normalize import Moments, Normalization, ensure_statistics, look_for_missing, measure, read_statistics, warn_of_stale
 from .pictures import ERROR, SOURCE, STAIN, contrast_limits, error_limits, show_panels
 from .sampling import Foreground, Uniform, get_sampler, grid_patches
 
@@ -315,7 +315,7 @@ class PatchLoader(DataLoader):
     ):
         super().__init__(dataset=patches, bs=bs, num_workers=0, n=len(plan(0)), device=device)
         self.plan, self.size, self.train, self.seed, self.workers, self.epoch, self.shuffle = plan, size, train, seed, workers, 0, False
-        self._first, self._given = 0, 0
+        self._first, self._given, self._where = 0, 0, None
         self.tfms = sorted(tfms, key=lambda t: getattr(t, 'order', 0))
     n_inp = 1
     @property
@@ -380,7 +380,7 @@ def read_ahead(
 def __iter__(self:PatchLoader):
     self.before_iter()
     epoch, where, first = self.epoch, self._order(), self._first
-    self._first, self._given = 0, first
+    self._first, self._given, self._where = 0, first, where
     todo = [where[i:i + self.bs] for i in range(first*self.bs, len(where), self.bs)]
     for i, b in enumerate(read_ahead(self._read, todo, self._threads()), first): self._given = i + 1; yield self._finish(b, i)
     self._given = 0
@@ -396,6 +396,15 @@ def _threads(self:PatchLoader): return self.workers or (min(4, n_cpus()) if self
 def _read(self:PatchLoader, where):
     b = self.dataset.batch(where, self.size)
     return tuple(t.pin_memory() for t in b) if self._on_gpu() else b
+
+# %% ../nbs/13_data.ipynb #c029a
+@patch
+def samples(self:PatchLoader,
+    i:int, # number of the batch
+)->list: # names without repetition
+    "Names of the samples that a batch was read from, of the pass that is under way or else of the last one"
+    rows = (self._order() if self._where is None else self._where)[i*self.bs:(i + 1)*self.bs]
+    return list(dict.fromkeys(self.dataset.fovs[k].sample for k in rows[:, [0, 5] if rows.shape[1] == 10 else [0]].ravel()))
 
 # %% ../nbs/13_data.ipynb #c031
 @patch
@@ -450,13 +459,15 @@ def dataloaders(
     largest:int=256, # longest side of the patch that is the default, along y and x
     preload:bool=False, # take all images into memory first, if they fit into half of what is free
     labels:bool=False, # give the labels of the manifest as well, whole numbers as they are: the last tensor of a batch, a `LabelTensor`
-)->DataLoaders: # fastai `DataLoaders` with `.spec`; raises `ManifestError`, `ShapeError`, `MissingChannelError`, `ConfigError`
+    strict:bool=False, # refuse images of which chunks are missing, instead of a warning
+)->DataLoaders: # fastai `DataLoaders` with `.spec`; raises `ManifestError`, `ShapeError`, `MissingChannelError`, `ConfigError`, `FormatError`
     "Training patches from a sampler, validation crops always the same"
     m = as_manifest(m)
     for name, v, lo in (('bs', bs, 1), ('foreground', foreground, 0), ('workers', workers, 0), ('patches_per_epoch', patches_per_epoch, 1), ('largest', largest, 1)):
         if v is not None and (v < lo or (name == 'foreground' and v > 1)): raise ConfigError(f"dataloaders: {name}={v} is out of range")
     windows, sampler = cache if isinstance(cache, WindowBuffer) else None, _sampler(sampler, foreground)
     fovs = _open_fovs(m, _cache(cache), _full_scale(scale), _class_parts(classes), sampler, DecodedCache() if windows else None, labels)
+    look_for_missing([(m.open(f.i, r), [c for c in f.numbers[r] if c is not None]) for f in fovs for r in f.images], strict)
     spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest)
     if preload and windows: raise ConfigError('preload takes all images into memory, cache=WindowBuffer(…) a few windows; choose one')
     if preload: _preload(fovs)

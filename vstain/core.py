@@ -110,8 +110,9 @@ class ArraySpec:
         for name in ('shape', 'scale'):
             v = getattr(self, name)
             if v is None: continue
-            if len(v) != 3 or any(not s > 0 for s in v): raise ShapeError(f"ArraySpec: {name} must be three positive numbers (z, y, x), not {v}")
-            object.__setattr__(self, name, tuple((int if name == 'shape' else float)(s) for s in v))
+            v = tuple(v); rest = v[1:] if name == 'scale' and v[:1] == (None,) else v # the distance of planes may be unknown
+            if len(v) != 3 or any(s is None or not s > 0 for s in rest): raise ShapeError(f"ArraySpec: {name} must be three positive numbers (z, y, x), not {v}")
+            object.__setattr__(self, name, tuple(s if s is None else (int if name == 'shape' else float)(s) for s in v))
         object.__setattr__(self, 'channels', tuple(self.channels))
 
 # %% ../nbs/00_core.ipynb #c025
@@ -130,7 +131,7 @@ def from_dict(cls:ArraySpec,
 @patch(as_prop=True)
 def extent(self:ArraySpec)->tuple:
     "Size in µm along (z, y, x), or None where shape or scale is unknown"
-    return tuple(n*s for n, s in zip(self.shape, self.scale)) if self.shape and self.scale else None
+    return tuple(n*s for n, s in zip(self.shape, self.scale)) if self.shape and self.scale and all(self.scale) else None
 
 # %% ../nbs/00_core.ipynb #c028
 class VoxelTensor(TensorBase):

@@ -22,6 +22,7 @@ from .classes import class_order
 from .core import (ConfigError, LabelTensor, ManifestError, MissingStatisticsError, ShapeError, SourceTensor,
     TargetTensor, WeightTensor, n_cpus, progress, rng_for)
 from .fields import Fov
+from .image import scale_text
 from .manifest import Manifest, as_manifest
 from .normalize import Moments, Normalization, ensure_statistics, look_for_missing, measure, read_statistics, warn_of_stale
 from .pictures import ERROR, SOURCE, STAIN, contrast_limits, error_limits, show_panels
@@ -122,7 +123,8 @@ def _out_depth(out_depth, in_depth, projection):
 def _common_scale(fovs):
     "Physical scale of the sources, with a warning where they differ"
     known = [f.images['source'].scale for f in fovs if f.has('source') and f.images['source'].scale]
-    if known and not np.allclose(known, known[0], rtol=.05): warnings.warn(f"voxels differ in size between samples: {sorted(set(known))[:4]} µm; the network will not know. scale=(z, y, x) brings all to one size")
+    sizes = np.array(known, float) # NaN where the distance of planes is unknown
+    if known and any(np.ptp(v[np.isfinite(v)]) > .05*v[np.isfinite(v)].min() for v in sizes.T if np.isfinite(v).any()): warnings.warn(f"voxels differ in size between samples: {sorted(set(map(scale_text, known)))[:4]}; the network will not know. scale=(z, y, x) brings all to one size")
     return known[0] if known else None
 
 # %% ../nbs/13_data.ipynb #c014
@@ -246,10 +248,12 @@ def _not_finite(self:Patches, out, role, f):
         warnings.warn(f"sample {f.sample}: the source {f.images['source'].uri} has NaN or infinite voxels, {bad.sum()} in the first such patch; they are set to the mean")
 
 # %% ../nbs/13_data.ipynb #c024
+def _volume(img): return math.prod(img.shape[2:])*math.prod(s or 1 for s in img.scale or ()) # unknown sizes stay as they are
+
 def _uses_part(f, role):
     "Does a sample use less than half of its image?"
     whole, part = f.m.open(f.i, role), f.images[role]
-    return part is not whole and math.prod(part.shape[2:])*math.prod(part.scale) < .5*math.prod(whole.shape[2:])*math.prod(whole.scale)
+    return part is not whole and _volume(part) < .5*_volume(whole)
 
 def _measure(m, fovs, norms, classes):
     "Measure what is stored nowhere; for parts: (row, or None for the dataset, role, channel) → statistics"

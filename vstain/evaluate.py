@@ -93,7 +93,7 @@ def _weight(m, i, channels):
 def _on_truth(found, img):
     "A prediction of another scale or place, read on the grid of the truth"
     if not (found.scale and img.scale): return found
-    axes = [k for k in range(3) if img.shape[2 + k] > 1]
+    axes = [k for k in range(3) if img.shape[2 + k] > 1 and found.scale[k] and img.scale[k]]
     differs = any(abs(found.scale[k]/img.scale[k] - 1) > 1e-3 for k in axes)
     moved = found.translation and img.translation and any(abs(found.translation[k] - img.translation[k]) > .01*img.scale[k] for k in axes)
     return resample(found, img.scale, img.shape[2:], img.translation) if differs or moved else found

@@ -16,6 +16,7 @@ from torch import nn
 import vstain
 
 from .core import FormatError, MissingImageError, OutputExistsError, VstainError, _temp_beside, rng_for, write_json
+from .image import scale_text
 from .model import Stainer, load_stainer, read_description
 from .normalize import METHODS
 
@@ -163,7 +164,7 @@ On random images onnxruntime and torch differed by at most {worst:.1g} standard 
 '''
 
 def _readme(stainer, name, worst):
-    scale = ' × '.join(f'{s:g}' for s in stainer.scale) + ' µm (z, y, x)' if stainer.scale else 'unknown size'
+    scale = f'{scale_text(stainer.scale)} (z, y, x)' if stainer.scale else 'unknown size'
     return _README.format(name=name, sources=', '.join(stainer.source_channels), targets=', '.join(stainer.target_channels), version=vstain.__version__, norm=_norm_text(stainer), scale=scale,
                           patch=' × '.join(map(str, stainer.patch)), network=stainer.net_config['backbone']['name'], worst=worst, **_facts(stainer))
 

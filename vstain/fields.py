@@ -55,7 +55,8 @@ def on_one_grid(
 )->dict: # role → `Image`; raises `ShapeError`
     "The images of a sample on one grid, lazily"
     for r, i in images.items():
-        if scale and not i.scale: raise ShapeError(f"sample {sample}: scale={scale} is asked for, but the scale of the {r} {i.uri} is unknown")
+        if scale and not i.scale: raise ShapeError(f"sample {sample}: scale={scale} is asked for, but the scale of the {r} {i.uri} is unknown; open_image and the manifest's column {r}_scale take it")
+        if scale and scale[0] and i.shape[2] > 1 and not i.scale[0]: raise ShapeError(f"sample {sample}: scale={scale} is asked for, but the distance of planes of the {r} {i.uri} is unknown; say scale=(None, y, x), or the distance in the manifest's column {r}_scale")
     have = {r: [(n, *(v and v[k] for v in (i.scale, i.translation))) for k, n in enumerate(i.shape[2:])] for r, i in images.items()}
     want = {r: list(h) for r, h in have.items()}
     for k, name in enumerate('ZYX'):
@@ -70,7 +71,7 @@ def _placed(img, have, want, nearest):
     n, s, t = zip(*want)
     if img.translation is None:
         known = [any(h[k][2] is not None for h in have.values()) for k in range(3)]
-        img = img.view(); img.translation = tuple(0. if k else v/2 for k, v in zip(known, img.scale))
+        img = img.view(); img.translation = tuple(0. if k else (v or 0)/2 for k, v in zip(known, img.scale))
     t = tuple(p if v is None else v for v, p in zip(t, img.translation))
     return resample(img, s, n, t, nearest, 'edge')
 

@@ -23,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .core import ConfigError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, check_replaceable, did_you_mean, sweep, temp_beside
 from .core import progress as progress_bar
+from .image import scale_text
 from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, _update_group, _zarr_attrs
 from .manifest import Manifest, as_manifest
 from .normalize import Normalization, _fov_statistics, read_statistics
@@ -639,8 +640,8 @@ def run_jobs(
 def _warn_before(fovs, stainer):
     new = [f.sample for f in fovs if stainer.source_norm.level in ('fov', 'timepoint') and f.img.group and not all(f.stored(n) for n in f.names)]
     if new: warnings.warn(f"{_some(new)} without {stainer.source_norm.level} statistics: they are measured first, which reads the source twice; preprocess would keep them")
-    odd = {f.sample: f.grid.scale for f in fovs if stainer.scale and f.grid.scale and any(abs(a/b - 1) > .1 for a, b, n in zip(f.grid.scale, stainer.scale, (stainer.in_depth, 2, 2)) if n > 1)}
-    if odd: warnings.warn(f"{_some(list(odd))} with voxels of {' × '.join(f'{v:g}' for v in next(iter(odd.values())))} µm; the stainer was trained on {' × '.join(f'{v:g}' for v in stainer.scale)} µm (z, y, x). scale='trained' predicts at that scale")
+    odd = {f.sample: f.grid.scale for f in fovs if stainer.scale and f.grid.scale and any(a and b and abs(a/b - 1) > .1 for a, b, n in zip(f.grid.scale, stainer.scale, (stainer.in_depth, 2, 2)) if n > 1)}
+    if odd: warnings.warn(f"{_some(list(odd))} with voxels of {scale_text(next(iter(odd.values())))}; the stainer was trained on {scale_text(stainer.scale)} (z, y, x). scale='trained' predicts at that scale")
 
 def _warn_after(fovs, unknown):
     empty = [f.sample for f in fovs if len(f.empty) == len(f.names)]

@@ -16,6 +16,7 @@ from fsspec.core import url_to_fs
 
 from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError, atomic_path, did_you_mean, n_cpus,
                          read_json, rng_for, write_json)
+from .image import scale_text
 from .remote import RemotePath, as_path, reach
 from .store import Image, choose_channels, find_channels, from_array, is_plate, list_fovs, name_channels, open_image, _MAKERS, _READERS
 from .table import Manifest, ROLES, SPLITS, _as_list, _as_source, _in_threads, _missing, _named_channels, _names, _split_name, _uri
@@ -594,7 +595,7 @@ def _usable(fs, path, scale):
     if scale is None: return None
     img, asked = open_image(_full(fs, path)), np.broadcast_to(scale, 3)
     if not img.scale: return f"the scale of {img.name} is unknown"
-    if (np.array(img.scale) > asked*1.001).any(): return f"{img.name} has voxels of {' × '.join(f'{s:g}' for s in img.scale)} µm, coarser than asked"
+    if (np.array(img.scale, float) > asked*1.001).any(): return f"{img.name} has voxels of {scale_text(img.scale)}, coarser than asked"
 
 def _usage(found, classes, valid, force, seed):
     "Path of a crop → 'train' or 'validate'"
@@ -611,9 +612,9 @@ def _usage(found, classes, valid, force, seed):
 # %% ../nbs/11_manifest.ipynb #c064
 def _box(img, known):
     "First and last edge (z, y, x), µm; an image without translation begins at 0, or at the edge of the other where neither has one"
-    at = img.translation or ((0, 0, 0) if known else np.array(img.scale)/2)
-    lo = np.array(at) - np.array(img.scale)/2
-    return lo, lo + np.array(img.shape[2:])*img.scale
+    scale = np.array([s or 1 for s in img.scale]) # planes of unknown distance count as such
+    lo = np.array(img.translation or ((0, 0, 0) if known else scale/2)) - scale/2
+    return lo, lo + np.array(img.shape[2:])*scale
 
 def _grids(source, target, role):
     "(severity, problem) of how a target lies on its source, or None"
@@ -622,14 +623,15 @@ def _grids(source, target, role):
     if t[2] > s[2] == 1: return 'error', f'{role} has {t[2]} planes, the source one'
     axes = slice(1 if t[2] == 1 else 0, 3) # one plane over a stack is a projection
     alike = s[2:][axes] == t[2:][axes]
-    if source.scale and target.scale: return _places(source, target, role, axes, alike)
+    known = source.scale and target.scale and (axes.start or bool(source.scale[0]) == bool(target.scale[0]) or s[2] == t[2])
+    if known: return _places(source, target, role, axes if all(source.scale + target.scale) or axes.start else slice(1, 3), alike)
     if not alike: return 'error', f'{role} is {_by(t[2:], axes)} voxels, the source {_by(s[2:], axes)}, and no scale says how they lie on each other; give both a scale, or resample one'
 
 def _places(source, target, role, axes, alike):
     "The same, of two images whose scale is known"
     known = bool(source.translation or target.translation)
     (slo, shi), (tlo, thi) = _box(source, known), _box(target, known)
-    coarse, share = np.maximum(source.scale, target.scale), (np.minimum(shi, thi) - np.maximum(slo, tlo))[axes]/(thi - tlo)[axes]
+    coarse, share = np.maximum(*(np.array(i.scale, float) for i in (source, target))), (np.minimum(shi, thi) - np.maximum(slo, tlo))[axes]/(thi - tlo)[axes]
     spans = f'it spans {_by(tlo, axes)} to {_by(thi, axes)} µm, the source {_by(slo, axes)} to {_by(shi, axes)} µm'
     if (share <= 0).any(): return 'error', f'{role} lies beside the source: {spans}'
     if not (source.translation and target.translation) and (np.abs((shi - slo) - (thi - tlo)) > coarse*1.01)[axes].any():
@@ -753,7 +755,7 @@ def check(self:Manifest,
     bad = {r[0] for r in rows if r[3] == 'error'}
     rows = [r for r in rows if r[3] != 'info'] + _summed([r for r in rows if r[3] == 'info'])
     images = [self.open(i) for i in range(len(self)) if self[i]['sample'] not in bad and not _missing(self[i]['source'])]
-    scales = sorted({' × '.join(f'{x:.3g}' for x in img.scale) + ' µm' if img.scale else 'unknown' for img in images})
+    scales = sorted({' × '.join(f'{x:.3g}' if x else '?' for x in img.scale) + ' µm' if img.scale else 'unknown' for img in images})
     if len(scales) > 1: rows.append(('*', '*', 'source', 'warning', f"fields of view differ in scale: {', '.join(scales[:4])}; say scale=… to train at one"))
     rows += [('*', split, 'source', severity, p) for split, severity, p in _leaks(self.df, [g for g in groups if g in self.df])]
     rows += [('*', split, 'target', severity, p) for split, severity, p in _class_counts(self.df, [c for _, c in found])]

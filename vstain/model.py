@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 import vstain
 from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, atomic_path, foreign_json, validated, write_json
+from .image import scale_text
 from .normalize import LEVELS, METHODS, Normalization, image_statistics
 from .backbones import backbone, register_backbone
 from .heads import build_head
@@ -211,7 +212,7 @@ def __repr__(self:Stainer):
     return '\n'.join([f"Stainer: {', '.join(self.source_channels)} → {', '.join(self.target_channels)}",
         f"  {self.net_config['backbone']['name']}, {n/1e6:.2f} million parameters",
         f"  window of {self.in_depth} plane{'s'*(self.in_depth > 1)}, gives {'it' if self.in_depth == 1 else out}; trained on patches of {' × '.join(map(str, self.patch))} voxels",
-        f"  voxels of {' × '.join(f'{s:g}' for s in self.scale)} µm (z, y, x)" if self.scale else '  voxels of any size (no scale was known)',
+        f"  voxels of {scale_text(self.scale)} (z, y, x)" if self.scale else '  voxels of any size (no scale was known)',
         f"  source {norm(self.source_norm)}, target {norm(self.target_norm)}"] + [f'  {k}: {v}' for k, v in self.info.items()])
 
 # %% ../nbs/33_model.ipynb #c037
@@ -439,6 +440,10 @@ def _scale_above_0(v):
     if not v[1] > 0: raise ValueError('a scale must be above 0')
     return v
 
+def _yx_known(v):
+    if None in v[1:]: raise ValueError('only the distance of planes, z, may be unknown')
+    return v
+
 _ShiftScale = Annotated[list[_Finite], Field(min_length=2, max_length=2), AfterValidator(_scale_above_0)]
 _Coefficients = Annotated[dict[str, Annotated[dict[_Name, _ShiftScale], Field(max_length=1000)]], Field(max_length=10)]
 
@@ -452,7 +457,7 @@ class _Net(_Strict): backbone: _Backbone; heads: Annotated[dict[Annotated[str, F
 
 class _Data(_Open):
     source_channels: _Names; target_channels: _Names
-    patch: Annotated[list[_Side], Field(min_length=3, max_length=3)]; scale: Annotated[list[_Positive], Field(min_length=3, max_length=3)]|None
+    patch: Annotated[list[_Side], Field(min_length=3, max_length=3)]; scale: Annotated[list[_Positive|None], Field(min_length=3, max_length=3), AfterValidator(_yx_known)]|None
     in_depth: _Depth; out_depth: _Depth; projection: bool; resampled: bool = False
     source_norm: _Norm; target_norm: _Norm; norms: _Coefficients
 

@@ -20,8 +20,10 @@ from fastcore.basics import patch
 
 from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory,
                          did_you_mean, need, read_json, to_tczyx, write_json, _temp_beside)
-from .image import Image, channels_like, choose_channels, files_digest, find_channels, from_array, name_channels, resample, stack_images, _same_edge
+from .image import (Image, block_mean, channels_like, choose_channels, files_digest, find_channels, from_array, name_channels, resample, stack_images,
+                          _same_edge)
 from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
+from .units import micrometers, scale_in_um, step_in_seconds
 
 _all_ = ['Image', 'channels_like', 'choose_channels', 'find_channels', 'from_array', 'name_channels', 'resample', 'stack_images']
 
@@ -165,32 +167,35 @@ class _RemoteArray:
         return f'{self.path} {sorted(known.items())}'
 
 # %% ../nbs/10_store.ipynb #c009
-_UM = dict(micrometer=1, micron=1, um=1, µm=1, nanometer=1e-3, nm=1e-3, millimeter=1e3, mm=1e3, meter=1e6, centimeter=1e4, angstrom=1e-4)
-
 def _ngff_axes(ms, ndim):
-    "Axes as letters, with their units"
+    "Axes as letters, and their units by letter"
     axes = ms.get('axes') or list('tczyx')[-ndim:]
     axes = [a if isinstance(a, dict) else {'name': a} for a in axes]
-    return ''.join(a['name'].upper() for a in axes), [a.get('unit') for a in axes]
+    return ''.join(a['name'].upper() for a in axes), {a['name'].upper(): a.get('unit') for a in axes}
 
-def _ngff_place(ms, dataset, axes, units):
-    "(z, y, x) of scale and translation in µm, and the time step in s; None where the metadata say nothing of them"
+def _ngff_place(ms, dataset, axes):
+    "(z, y, x) of scale and translation, and the time step, as the numbers are; None where the metadata say nothing of them"
     scale, shift, known = np.ones(len(axes)), np.zeros(len(axes)), False
     for tr in [*dataset.get('coordinateTransformations', []), *ms.get('coordinateTransformations', [])]:
         v = np.asarray(tr.get(tr.get('type'), []), float)
         if v.shape != scale.shape: continue
         if tr['type'] == 'scale': scale, shift, known = scale*v, shift*v, True
         if tr['type'] == 'translation': shift = shift + v
-    um = [_UM.get(u or 'micrometer', 1) for u in units]
-    scale, shift = dict(zip(axes, scale*um)), dict(zip(axes, shift*um))
+    scale, shift = dict(zip(axes, scale)), dict(zip(axes, shift))
     return (tuple(scale.get(a, 1.) for a in 'ZYX'), tuple(shift.get(a, 0.) for a in 'ZYX'), scale.get('T')) if known else (None, None, None)
 
-def _level_place(ms, level, axes, units):
+def _level_place(ms, level, axes):
     "As `_ngff_place`, of a level; silent translations follow from the extent"
-    scale, shift, step = _ngff_place(ms, ms['datasets'][level], axes, units)
+    scale, shift, step = _ngff_place(ms, ms['datasets'][level], axes)
     silent = not any(tr.get('type') == 'translation' for d in ms['datasets'] for tr in d.get('coordinateTransformations', []))
-    first = _ngff_place(ms, ms['datasets'][0], axes, units)[0]
+    first = _ngff_place(ms, ms['datasets'][0], axes)[0]
     return scale, _same_edge(shift, first, scale) if silent and scale and first else shift, step
+
+def _in_um(scale, shift, units, axes, notes):
+    "Scale and translation in µm from numbers along (z, y, x) and the units of the axes, as far as they have one"
+    if scale is None: return None, None
+    um = scale_in_um([n if a in axes else None for a, n in zip('ZYX', scale)], [units.get(a) for a in 'ZYX'], notes)
+    return um, um and tuple(p*(micrometers(units.get(a)) or 0.) for a, p in zip('ZYX', shift))
 
 # %% ../nbs/10_store.ipynb #c010
 def _as_ngff(ms):
@@ -210,11 +215,13 @@ def _open_ngff(group, level=0, axes=None, uri=None, found=None):
     path = group/str(datasets[level]['path'])
     array = _open_zarr_array(path, fmt)
     named, units = _ngff_axes(ms, len(array.shape)); axes = check_axes(axes or named, len(array.shape), str(group))
-    scale, shift, step = _level_place(ms, level, axes, units)
+    scale, shift, step = _level_place(ms, level, axes); notes = []
+    um, place = _in_um(scale, shift, units, axes, notes)
     names = [c.get('label', str(i)) for i, c in enumerate(ome.get('omero', {}).get('channels', []))]
     n = dict(zip(axes, array.shape)).get('C', 1)
-    return Image(uri or group, array, axes, names if len(names) == n else None, scale, step, partial(_attrs_now, group) if isinstance(group, Path) else attrs,
-                 [path] if isinstance(path, Path) else [], group, {2: '0.4', 3: '0.5'}[fmt], shift, partial(_open_levels, group, range(level + 1, len(datasets)), axes))
+    return Image(uri or group, array, axes, names if len(names) == n else None, um, step_in_seconds(step, units.get('T'), notes),
+                 partial(_attrs_now, group) if isinstance(group, Path) else attrs, [path] if isinstance(path, Path) else [], group,
+                 {2: '0.4', 3: '0.5'}[fmt], place, partial(_open_levels, group, range(level + 1, len(datasets)), axes), notes, scale and (scale, shift))
 
 def _attrs_now(group): return _zarr_attrs(group)[0]
 
@@ -223,11 +230,13 @@ def _open_levels(group, levels, axes): return [_open_ngff(group, l, axes) for l 
 # %% ../nbs/10_store.ipynb #c012
 _GUESS = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
 
+def _if_time(axes): return {'YXC': 'TYX', 'ZYX': 'TYX', 'CZYX': 'TZYX', 'TCZYX': 'TZCYX'}[axes]
+
 def _guess_axes(shape, where):
     "Axes by their number; three or four last ones of a picture are colours"
     axes = 'YXC' if len(shape) == 3 and shape[2] in (3, 4) < shape[:2] else _GUESS.get(len(shape))
     if axes is None: raise FormatError(f"{where}: an image has 2 to 5 axes, this array has the shape {shape}")
-    if len(shape) > 2: warnings.warn(f"{where}: nothing tells the axes of {shape}; they are taken for {axes}, say axes= to settle it")
+    if len(shape) > 2: warnings.warn(f"{where}: nothing tells the axes of {shape}; they are taken for {axes}; say axes={_if_time(axes)!r} if the first is time, axes={axes!r} if not")
     return axes
 
 def _lister(path):
@@ -247,16 +256,17 @@ def _array_axes(attrs, meta, ndim):
     axes = ''.join(dict(TIME='T', CHANNEL='C').get(n, n) for n in (str(n).upper().strip('^') for n in names))
     return axes if len(axes) == ndim and set(axes) <= set(AXES) else None
 
-def _array_place(attrs, axes):
-    "Scale and translation in µm along (z, y, x) from the attributes of an array"
+def _array_place(attrs, axes, notes):
+    "Scale and translation in µm, and their numbers, along (z, y, x) from the attributes of an array"
     tr, n5 = attrs.get('transform') or {}, attrs.get('pixelResolution') or {}
     scale = tr.get('scale') or n5.get('dimensions', [])[::-1] or attrs.get('voxel_size') or attrs.get('resolution')
-    if not scale: return None, None
+    if not scale: return None, None, None
     letters = axes if len(scale) == len(axes) else [a for a in axes if a in 'ZYX'][-len(scale):]
-    units = tr.get('units') or n5.get('unit') or attrs.get('units') or 'nm'
-    um = [_UM.get(u, 1) for u in (units if isinstance(units, list) and len(units) == len(scale) else [units if isinstance(units, str) else 'nm']*len(scale))]
+    units = tr.get('units') or n5.get('unit') or attrs.get('units')
+    units = dict(zip(letters, units if isinstance(units, list) and len(units) == len(scale) else [units if isinstance(units, str) else None]*len(scale)))
     shift = tr.get('translate') or attrs.get('offset') or [0]*len(scale)
-    return [tuple(float(dict(zip(letters, np.multiply(v, um))).get(a, other)) for a in 'ZYX') for v, other in ((scale, 1), (shift, 0))]
+    scale, shift = ([float(dict(zip(letters, v)).get(a, other)) for a in 'ZYX'] for v, other in ((scale, 1), (shift, 0)))
+    return *_in_um(scale, shift, units, letters, notes), (scale, shift)
 
 # %% ../nbs/10_store.ipynb #c013
 def _open_bare(path, node, level, axes):
@@ -266,8 +276,8 @@ def _open_bare(path, node, level, axes):
     _, attrs, meta, fmt = node; array = _open_zarr_array(path, fmt)
     _single(path, level, None)
     axes = check_axes(axes or _array_axes(attrs, meta, len(array.shape)) or _guess_axes(tuple(array.shape), path), len(array.shape), str(path))
-    scale, shift = _array_place(attrs, axes)
-    return Image(path, array, axes, None, scale, None, attrs, [path] if isinstance(path, Path) else [], translation=shift)
+    notes = []; scale, shift, raw = _array_place(attrs, axes, notes)
+    return Image(path, array, axes, None, scale, None, attrs, [path] if isinstance(path, Path) else [], translation=shift, notes=notes, raw=raw)
 
 # %% ../nbs/10_store.ipynb #c015
 def _label_names(group):
@@ -295,25 +305,25 @@ def _tiff_axes(series, path):
     unknown = [a for a in axes if a not in AXES]
     if len(unknown) > 1 and axes.strip(''.join(unknown)) == 'YX': return _guess_axes(series.shape, path)
     if len(unknown) == 1 and 'Z' not in axes:
-        if len(axes) > 2: warnings.warn(f"{path}: axis {unknown[0]!r} of {series.axes} is taken for Z; say axes= to settle it")
+        if len(axes) > 2: warnings.warn(f"{path}: axis {unknown[0]!r} of {series.axes} is taken for Z; say axes={axes.replace(unknown[0], 'T')!r} if it is time, axes={axes.replace(unknown[0], 'Z')!r} if it is z")
         axes = axes.replace(unknown[0], 'Z')
     return axes
 
-def _tiff_names_scale(tif, axes, n=0):
-    "Channel names, (z, y, x) in µm and the time step of OME-TIFF and ImageJ files, as far as they say"
+def _tiff_says(tif, n=0):
+    "Channel names, (z, y, x) in µm, the time step, and what was not understood, of OME-TIFF and ImageJ files, as far as they say"
+    names, sizes, units, step, notes = None, (None,)*3, (None,)*3, (None, None), []
     if tif.is_ome:
         px = tifffile.xml2dict(tif.ome_metadata)['OME'].get('Image', {}); px = (px[n] if isinstance(px, list) else px).get('Pixels', {})
         ch = px.get('Channel', []); ch = ch if isinstance(ch, list) else [ch]
-        units = {a: _UM.get(px.get(f'PhysicalSize{a}Unit', 'µm'), 1) for a in 'ZYX'}
-        scale = [px.get(f'PhysicalSize{a}') for a in 'ZYX']
-        scale = [float(s)*units[a] if s else None for s, a in zip(scale, 'ZYX')]
-        return [c.get('Name') for c in ch] if ch and all(c.get('Name') for c in ch) else None, scale, px.get('TimeIncrement')
-    if tif.is_imagej:
-        meta, page = tif.imagej_metadata or {}, tif.pages[0]
-        unit = _UM.get(str(meta.get('unit', '')).replace('\\u00B5', 'µ'))
-        def _size(tag): v = page.tags[tag].value if tag in page.tags else None; return v[1]/v[0]*unit if v and v[0] and unit else None
-        return None, [meta.get('spacing') and unit and meta['spacing']*unit, _size('YResolution'), _size('XResolution')], meta.get('finterval')
-    return None, [None]*3, None
+        names = [c.get('Name') for c in ch] if ch and all(c.get('Name') for c in ch) else None
+        sizes, units = [px.get(f'PhysicalSize{a}') for a in 'ZYX'], [px.get(f'PhysicalSize{a}Unit', 'µm') for a in 'ZYX'] # OME's schema has a default
+        step = px.get('TimeIncrement'), px.get('TimeIncrementUnit', 's')
+    elif tif.is_imagej:
+        meta, tags = tif.imagej_metadata or {}, tif.pages[0].tags
+        def _size(tag): v = tags[tag].value if tag in tags else None; return v[1]/v[0] if v and v[0] else None
+        sizes, unit = [meta.get('spacing'), _size('YResolution'), _size('XResolution')], meta.get('unit')
+        units, step = [meta.get('zunit', unit), meta.get('yunit', unit), unit], (meta.get('finterval'), meta.get('tunit', 'sec'))
+    return names, scale_in_um([s and float(s) for s in sizes], units, notes), step_in_seconds(step[0] and float(step[0]), step[1], notes), notes
 
 # %% ../nbs/10_store.ipynb #c019
 def _pick(scene, names, uri):
@@ -380,17 +390,16 @@ def _open_tiff(path, level=0, axes=None, scene=None):
             _check_whole(tif)
             scenes = _series_names(tif); n = _pick(scene, scenes, path); series = tif.series[n]
             at = axes or _tiff_axes(series, path)
-            return n, _scene_uri(path, scenes, n), series, at, [l.shape for l in series.levels], *_tiff_names_scale(tif, at, n)
-    try: n, uri, series, axes, shapes, names, scale, step = reach(path, _get)
+            return n, _scene_uri(path, scenes, n), series, at, [l.shape for l in series.levels], *_tiff_says(tif, n)
+    try: n, uri, series, axes, shapes, names, scale, step, notes = reach(path, _get)
     except VstainError: raise
     except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
     except (tifffile.TiffFileError, IndexError, ValueError, KeyError, OSError, struct.error) as e: raise FormatError(f'{path}: not a readable TIFF ({e})') from e
     if not 0 <= level < len(shapes): raise MissingImageError(f'{path}: no resolution level {level}; it has {len(shapes)}')
-    scale = (scale[0] or 1., scale[1], scale[2]) if scale[1] and scale[2] else None
     fine, here = (dict(zip(axes, sh)) for sh in (shapes[0], shapes[level]))
-    if scale: scale = tuple(s*fine.get(a, 1)/here.get(a, 1) for s, a in zip(scale, 'ZYX'))
+    if scale: scale = tuple(s and s*fine.get(a, 1)/here.get(a, 1) for s, a in zip(scale, 'ZYX'))
     array = _FileArray(path, shapes[level], series.dtype, partial(_load_tiff, series=n, level=level))
-    return Image(uri, array, axes, names, scale, float(step) if step else None, files=[path] if isinstance(path, Path) else [],
+    return Image(uri, array, axes, names, scale, step, notes=notes, files=[path] if isinstance(path, Path) else [],
                  coarser=partial(_tiff_levels, path, range(level + 1, len(shapes)), axes, n))
 
 def _scene_uri(path, scenes, n): return f'{path}[scene={scenes[n]}]' if len(scenes) > 1 else path
@@ -464,9 +473,16 @@ def _open_bio(path, level=0, axes=None, scene=None):
     colour, size = 'S' in one.dims.order, one.physical_pixel_sizes
     if colour and one.dims.C > 1: raise FormatError(f'{path}: channels in colour, of axes {one.dims.order}, cannot be shown as TCZYX')
     array = _FileArray(path, [getattr(one.dims, a) for a in ('TSZYX' if colour else AXES)], one.dtype, partial(_load_bio, scene=one.current_scene, level=level))
-    step = one.time_interval
-    return Image(_scene_uri(path, names, names.index(one.current_scene)), array, AXES, None if colour else one.channel_names, (size.Z or 1., size.Y, size.X) if size.Y and size.X else None, step and (step.total_seconds() if hasattr(step, 'total_seconds') else float(step)),
-                 files=[path], coarser=partial(_bio_levels, path, range(level + 1, len(levels)), one.current_scene))
+    scale, step, notes = _bio_says(one)
+    return Image(_scene_uri(path, names, names.index(one.current_scene)), array, AXES, None if colour else one.channel_names, scale, step,
+                 files=[path], notes=notes, coarser=partial(_bio_levels, path, range(level + 1, len(levels)), one.current_scene))
+
+def _bio_says(one):
+    "(z, y, x) in µm and the time step of a scene, and what was not understood; bioio's readers give µm where they name no unit"
+    props, size, step, notes = one.dimension_properties, one.physical_pixel_sizes, one.time_interval, []
+    units = [str(getattr(getattr(props, a), 'unit', None) or 'µm') for a in 'ZYX']
+    if not hasattr(step, 'total_seconds'): step = step_in_seconds(step, str(getattr(props.T, 'unit', None) or 's'), notes)
+    return scale_in_um((size.Z, size.Y, size.X), units, notes), step.total_seconds() if hasattr(step, 'total_seconds') else step, notes
 
 def _bio_levels(path, levels, scene): return [_open_bio(path, l, None, scene) for l in levels]
 
@@ -482,14 +498,19 @@ def open_image(
     scene=None, # name or number, for files and plates that hold several images
     storage_options:dict|None=None, # for URLs: credentials and the like, for fsspec
     names=None, # what to call the channels; as `channels`, too, for a file that names none and has as many
+    scale:tuple|None=None, # (z, y, x) in µm per voxel, where the file does not say it or says it wrongly; z None where it is unknown
 )->Image: # raises `MissingImageError`, `MissingChannelError`, `FormatError`, `UnreachableError`
     "Open an image lazily as TCZYX"
     if isinstance(uri, Image): return choose_channels(uri, channels, names)
     if uri is None or isinstance(uri, (str, list, tuple)) and not uri: raise MissingImageError('no image is named')
-    if isinstance(uri, (list, tuple)): return choose_channels(stack_images([open_image(u, axes, None, level, scene, storage_options) for u in uri]), channels, names)
+    if isinstance(uri, (list, tuple)):
+        return choose_channels(stack_images([open_image(u, axes, None, level, scene, storage_options, None, scale) for u in uri]), channels, names)
     path = as_path(uri, storage_options)
     if isinstance(path, Path) and not path.exists(): raise MissingImageError(f"{path}: no such file or folder{_nearest_parent(path)}")
-    return choose_channels(_reader(path)(path, level, axes, scene), channels, names)
+    img = _reader(path)(path, level, axes, scene)
+    if scale is not None: img.with_scale(scale)
+    for note in () if scale is not None else img.notes: warnings.warn(f'{re.match(r".*?[.]zarr(?=/|$)|.*", str(path))[0]}: {note}') # once for a plate
+    return choose_channels(img, channels, names)
 
 _MAKERS = ('.czi', '.lif', '.nd2')
 
@@ -527,7 +548,7 @@ def _open_zarr(path, level=0, axes=None, scene=None):
         return _open_bare(path, node, level, axes) if node[0] == 'array' else _open_labels(path, level) if labels else _open_ngff(path, level, axes, found=found)
     if scene is not None:
         fovs = list_fovs(path, getattr(path, 'options', None))
-        return open_image(list(fovs.values())[_pick(scene, list(fovs), path)], axes, None, level, storage_options=getattr(path, 'options', None))
+        return _open_zarr(as_path(list(fovs.values())[_pick(scene, list(fovs), path)], getattr(path, 'options', None)), level, axes)
     if 'plate' in ome: raise FormatError(f"{path} is a plate; open one of its fields of view, such as {next(iter(list_fovs(path).values()), 'none')}, or say scene=")
     raise FormatError(f"{path}: a Zarr group without OME-Zarr multiscales; name the image or array in it")
 
@@ -600,12 +621,15 @@ def _default_chunks(shape):
     return (1, 1, 1, min(shape[-2], 1024), min(shape[-1], 1024))
 
 def _create_fov(path, shape, channels, dtype, scale, version, chunks, attrs, time_step, translation):
-    from iohub.ngff import TransformationMeta, open_ome_zarr
+    from iohub.ngff import open_ome_zarr
+    from iohub.ngff.models import ChannelAxisMeta, SpaceAxisMeta, TimeAxisMeta, TransformationMeta
     if len(shape) != 5: raise ShapeError(f'{path}: shape must be TCZYX, not {shape}')
     if len(channels) != shape[1]: raise ShapeError(f"{path}: {len(channels)} channel names for {shape[1]} channels")
-    with open_ome_zarr(path, layout='fov', mode='w-', channel_names=list(channels), version=version) as pos:
+    sizes = scale or (None,)*3 # without a unit where the size is unknown
+    axes = [TimeAxisMeta(name='t', unit='second' if time_step else None), ChannelAxisMeta(name='c'), *(SpaceAxisMeta(name=a, unit='micrometer' if s else None) for a, s in zip('zyx', sizes))]
+    with open_ome_zarr(path, layout='fov', mode='w-', channel_names=list(channels), axes=axes, version=version) as pos:
         pos.create_zeros('0', tuple(int(n) for n in shape), dtype=np.dtype(dtype), chunks=tuple(chunks or _default_chunks(shape)),
-                         transform=[TransformationMeta(type='scale', scale=[time_step or 1., 1., *(scale or (1., 1., 1.))]),
+                         transform=[TransformationMeta(type='scale', scale=[time_step or 1., 1., *(s or 1. for s in sizes)]),
                                     *([TransformationMeta(type='translation', translation=[0., 0., *map(float, translation)])] if translation else [])])
     if attrs: _update_group(path, attrs)
     return ImageWriter(_open_zarr_array(Path(path)/'0', {'0.4': 2, '0.5': 3}[version], write=True))
@@ -617,7 +641,7 @@ def create_image(
     shape:tuple, # TCZYX
     channels:list, # channel names
     dtype='float32', # type of the voxels
-    scale:tuple|None=None, # (z, y, x) in µm per voxel
+    scale:tuple|None=None, # (z, y, x) in µm per voxel; what is None is unknown, on disk too
     version:str='0.4', # OME-Zarr version, '0.4' or '0.5'
     chunks:tuple|None=None, # TCZYX; by default one plane, at most 1024 × 1024
     attrs:dict|None=None, # further attributes of the image, e.g. its provenance
@@ -685,11 +709,8 @@ def _halve(block, factors, labels):
     "Blocks of `factors` voxels as one: their mean without NaN, of labels the upper middle one; edges are repeated"
     block = np.pad(block, [(0, -n % f) for n, f in zip(block.shape, factors)], 'edge')
     if labels: return block[tuple(slice(f//2, None, f) for f in factors)]
-    parts, inner = block.reshape([k for n, f in zip(block.shape, factors) for k in (n//f, f)]), tuple(range(1, 2*block.ndim, 2))
-    if block.dtype.kind != 'f': return np.rint(parts.mean(inner)).astype(block.dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning) # of blocks that are all NaN, and stay so
-        return np.nanmean(parts, inner).astype(block.dtype)
+    out = block_mean(block.astype(np.result_type(block.dtype, np.float32)), factors)
+    return (out if block.dtype.kind == 'f' else np.rint(out)).astype(block.dtype)
 
 def _like_array(path, new, shape):
     "An empty array as the one at `path`, of another shape"
@@ -723,7 +744,7 @@ def write_pyramid(
     scale, shift = (np.array(base.get(k, [v]*len(img.axes)), float) for k, v in (('scale', 1), ('translation', 0)))
     path, fine, total = group/str(first['path']), img.array, np.ones(len(img.axes), int)
     while levels if levels is not None else max(fine.shape[-2:]) > 256:
-        here = dict(zip(img.axes, scale*total)); tall = here.get('Z', 1) > 1.5*here['X'] or img.scale is None
+        here = dict(zip(img.axes, scale*total)); tall = here.get('Z', 1) > 1.5*here['X'] or not (img.scale and img.scale[0])
         factors = [2 if a in 'YX' or a == 'Z' and not tall else 1 for a in img.axes]
         name = f"{first['path']}_{len(ms['datasets'])}" if str(first['path']) != '0' else str(len(ms['datasets']))
         tmp = _temp_beside(group/name); tmp.mkdir()

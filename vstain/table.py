@@ -122,7 +122,17 @@ def _tidy_options(df, where):
         try: numbers = pd.to_numeric(df[c]).astype(float)
         except (ValueError, TypeError) as e: raise ManifestError(f"{where}: column {c!r} must hold numbers ({e})") from e
         df[c] = numbers.fillna(0).astype(int) if c.endswith('_level') else numbers
+    for c in [c for c in (f'{r}_scale' for r in ROLES) if c in df]:
+        df[c] = pd.Series([None if _missing(v) else ', '.join(str(s or '?') for s in _said_scale(v, where)) for v in df[c]], dtype=object)
     for v in df['timepoints'].dropna() if 'timepoints' in df else (): _slice(v, where)
+
+def _said_scale(v, where):
+    "(z, y, x) in µm from '(0.5, 0.2, 0.2)' or a list; None or '?' stands for a z that is unknown"
+    words = re.split(r'[\s,;×]+', v.strip('()[] ')) if isinstance(v, str) else list(v) if np.iterable(v) else [v]
+    try: z, y, x = (None if w in (None, 'None', '?') else float(w) for w in words)
+    except (TypeError, ValueError): z = y = x = 0.
+    if not all(s and 0 < s < np.inf for s in (z or 1., y, x)) or z == 0: raise ManifestError(f"{where}: a scale is (z, y, x) in µm, such as '(0.5, 0.2, 0.2)', or '(?, 0.2, 0.2)' where the distance of planes is unknown; not {v!r}")
+    return z, y, x
 
 def _slice(v, where='timepoints'):
     "A slice from 'start:stop:step'"
@@ -199,7 +209,7 @@ def _with_unknown(img, value):
 def _unknown_levels(img, value): return [_with_unknown(i, value) for i in img.pyramid[1:]]
 
 # %% ../nbs/10a_table.ipynb #c016
-_OPTIONS = ('axes', 'scene', 'level', 'unknown', 'in_file')
+_OPTIONS = ('axes', 'scene', 'level', 'unknown', 'in_file', 'scale')
 
 @patch
 def open(self:Manifest,
@@ -213,6 +223,7 @@ def open(self:Manifest,
     names = row[f'{role}_channels']
     options = {k: row.get(f'{role}_{k}') for k in _OPTIONS} | dict(timepoints=row.get('timepoints'))
     options = {k: v for k, v in options.items() if not _missing(v) and (v or k not in ('level', 'in_file'))}
+    if 'scale' in options: options['scale'] = _said_scale(options['scale'], self.path or 'manifest')
     only = role in ('weight', 'labels')
     key = (str(uri), str(options), tuple(names), only)
     if key not in self._images: # opened outside the lock: `check` opens many at once

@@ -152,7 +152,7 @@ def _check(a):
 def _resampled(m, fovs):
     "Were sources brought to another scale? A stainer does so, too, then"
     scales = [(f.images['source'].scale, m.open(f.i, 'source').scale) for f in fovs if f.has('source')]
-    return any(s is not None and was is not None and not np.allclose(s, was, rtol=1e-3) for s, was in scales)
+    return any(s is not None and was is not None and not np.allclose(*(np.array(v, float) for v in (s, was)), rtol=1e-3, equal_nan=True) for s, was in scales)
 
 def _device(a): return torch.device(a.device) if a.device else None
 

@@ -6,7 +6,7 @@
 __all__ = ['micrometers', 'seconds', 'scale_in_um', 'step_in_seconds']
 
 # %% ../nbs/05_units.ipynb #c002
-import re, warnings
+import re
 from functools import lru_cache
 
 # %% ../nbs/05_units.ipynb #c005
@@ -48,21 +48,21 @@ _SAY = "say scale=(z, y, x) in µm to `open_image`, or write '(z, y, x)' into th
 def scale_in_um(
     sizes, # (z, y, x), None where the file says nothing
     units, # unit of each, a word or None
-    where='', # the file, for warnings
+    notes:list|None=None, # where to add what was not understood
 )->tuple|None: # (z, y, x) in µm, z None where that is unknown; None where y or x is
     "Size of a voxel from the numbers and the units that a file has"
     strange = sorted({str(u) for n, u in zip(sizes, units) if n and u and not micrometers(u)})
-    if strange: warnings.warn(f"{where}: {', '.join(map(repr, strange))} is no unit of length, so the size of its voxels is unknown; {_SAY}")
+    if strange and notes is not None: notes.append(f"{', '.join(map(repr, strange))} is no unit of length, so the size of its voxels is unknown; {_SAY}")
     bare = [f'{a} {n:g}' for a, n, u in zip('zyx', sizes, units) if n and not u and n != 1] # 1 is written where nothing is known
-    if bare: warnings.warn(f"{where}: sizes without a unit ({', '.join(bare)}), so the size of its voxels is unknown; {_SAY}")
+    if bare and notes is not None: notes.append(f"it has sizes without a unit ({', '.join(bare)}), so the size of its voxels is unknown; {_SAY}")
     um = [float(n)*micrometers(u) if n and micrometers(u) else None for n, u in zip(sizes, units)]
     return tuple(um) if um[1] and um[2] else None
 
 def step_in_seconds(
     size, # between timepoints; None where the file says nothing
     unit, # its unit, a word or None
-    where='', # the file, for warnings
+    notes:list|None=None, # where to add what was not understood
 )->float|None: # None where that is unknown
     "Time step from the number and the unit that a file has"
-    if size and unit and not seconds(unit): warnings.warn(f"{where}: {str(unit)!r} is no unit of time, so its time step is unknown")
+    if size and unit and not seconds(unit) and notes is not None: notes.append(f"{str(unit)!r} is no unit of time, so its time step is unknown")
     return float(size)*seconds(unit) if size and seconds(unit) else None

@@ -8,10 +8,10 @@ __all__ = ['MOST', 'tile_axis', 'tile_weights', 'stack_windows', 'PlaneRing', 'S
            'PredictedFOV', 'PredictedArray', 'run_jobs', 'predict']
 
 # %% ../nbs/50_infer.ipynb #c002
-import glob, hashlib, json, math, mmap, os, re, shutil, tempfile, time, warnings
+import hashlib, json, math, mmap, os, re, shutil, tempfile, time, warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from copy import copy, deepcopy
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,13 +21,14 @@ import vstain
 from fastcore.basics import patch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .core import ConfigError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, check_replaceable, did_you_mean, sweep, temp_beside
+from .core import ConfigError, LockedError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputError, OutputExistsError, ShapeError
+from .core import atomic_folder, check_replaceable, did_you_mean, locked, sweep, temp_beside, writing
 from .core import progress as progress_bar
 from .image import scale_text
-from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, _update_group, _zarr_attrs
+from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, warn_of_missing, _update_group, _zarr_attrs
 from .manifest import Manifest, as_manifest
-from .normalize import Normalization, _fov_statistics, read_statistics
-from .model import Stainer, load_stainer, to_channels_last
+from .normalize import measure, read_statistics, warn_of_stale
+from .model import Stainer, load_stainer, standardised, to_channels_last
 from .callbacks import computes_bf16
 
 # %% ../nbs/50_infer.ipynb #c005
@@ -79,7 +80,7 @@ def _scratch(n):
     with tempfile.TemporaryFile() as f:
         try: os.posix_fallocate(f.fileno(), 0, n)
         except AttributeError: f.truncate(n) # macOS
-        except OSError as e: raise OSError(e.errno, f'{n >> 20} MB of scratch space are needed in {tempfile.gettempdir()} ({e.strerror}); set TMPDIR to a larger disk, or raise memory=') from e
+        except OSError as e: raise OutputError(f'{n >> 20} MB of scratch space are needed in {tempfile.gettempdir()} ({e.strerror}); set TMPDIR to a larger disk, or raise memory=') from e
         return mmap.mmap(f.fileno(), n)
 
 # %% ../nbs/50_infer.ipynb #c018
@@ -352,16 +353,21 @@ def stored(self:SourceFOV,
 )->dict: # statistics by level, as `vstain.normalize.read_statistics` gives them; empty where they must be measured
     "Statistics that the store has of a channel, as far as they are enough"
     known = {} if self.stainer.source_norm.level == 'image' else read_statistics(self.m, self.i, 'source', name)
-    return known if 'fov_statistics' in known or self.stainer.source_norm.level == 'dataset' else {}
+    if self.stainer.source_norm.level == 'timepoint': enough = set(map(str, range(self.img.shape[0]))) <= set(known.get('timepoint_statistics') or {})
+    else: enough = self.stainer.source_norm.level == 'dataset' or bool(known.get('fov_statistics'))
+    return known if enough else {}
+
+@patch
+def measured(self:SourceFOV)->list: # names
+    "Channels whose statistics are measured, as none are stored that are enough"
+    return [n for n in dict.fromkeys(self.names) if self.stainer.source_norm.level != 'dataset' and not self.stored(n)]
 
 @patch
 def statistics(self:SourceFOV,
     name:str, # channel
 )->dict: # statistics by level
     "Statistics of a channel, stored or measured"
-    if name not in self._stats:
-        whole, by_t, _ = ({}, {}, {}) if self.stored(name) else _fov_statistics(self.img, self.img.index(name))
-        self._stats[name] = self.stored(name) or dict(fov_statistics=whole.summary(), timepoint_statistics=by_t)
+    if name not in self._stats: self._stats[name] = self.stored(name) or measure(self.img, name)
     return self._stats[name]
 
 @patch
@@ -372,11 +378,17 @@ def coefficients(self:SourceFOV,
     return [self._coefficient(c, n, t) for c, n in zip(self.stainer.source_channels, self.names)]
 
 @patch
+def all_coefficients(self:SourceFOV)->dict: # name of a channel → [shift, scale] of each timepoint, or of all where they share one
+    "All that intensities are normalised by"
+    times = range(self.img.shape[0]) if self.stainer.source_norm.level == 'timepoint' else [0]
+    return {n: [list(map(float, self._coefficient(c, n, t))) for t in times] for c, n in zip(self.stainer.source_channels, self.names)}
+
+@patch
 def _coefficient(self:SourceFOV, channel, name, t):
     norm, trained = self.stainer.source_norm, self.stainer.norms.get('source', {})
     if norm.level == 'dataset': return trained[channel] if channel in trained else norm.of(self.m, self.i, 'source', name)
     stats = self.statistics(name)
-    stats = (stats.get('timepoint_statistics', {}).get(str(t)) if norm.level == 'timepoint' else None) or stats.get('fov_statistics')
+    stats = stats.get('timepoint_statistics', {}).get(str(t)) if norm.level == 'timepoint' else stats.get('fov_statistics')
     if not stats: self.empty.add(name); return 0., 1.
     try: return norm.coefficients(stats)
     except MissingStatisticsError as e: raise MissingStatisticsError(f'{self.img.uri}, channel {name}: {e}') from None
@@ -415,9 +427,7 @@ def read(self:SourceFOV,
     if self._image is None: self._image = _keep_chunks(self.grid)
     t, z = divmod(i, self.grid.shape[2])
     x = self._image.read(t=t, c=self.names, z=z, y=ys, x=xs)[0, :, 0]
-    x = x.astype(np.float64 if x.dtype.itemsize > 2 and x.dtype.kind != 'f' or x.dtype.itemsize > 4 else np.float32)
-    for one, (shift, scale) in zip(x, self.coefficients(t)): one -= shift; one /= scale
-    return x.astype(np.float32, copy=False)
+    return standardised(x, *zip(*self.coefficients(t)))
 
 @patch
 def intensities(self:SourceFOV,
@@ -436,7 +446,7 @@ def as_dtype(
 )->np.ndarray: # NaN becomes 0 in an integer type
     "Round and clip to a type of voxel"
     dtype = np.dtype(dtype)
-    if dtype.kind == 'f': return y.astype(dtype, copy=False)
+    if dtype.kind == 'f': return (np.clip(y, np.finfo(dtype).min, np.finfo(dtype).max) if dtype.itemsize < y.dtype.itemsize else y).astype(dtype, copy=False)
     info = np.iinfo(dtype)
     y = np.nan_to_num(y if dtype.itemsize < 3 else y.astype(np.float64), nan=0., posinf=info.max, neginf=info.min)
     high, low = y >= info.max, y <= info.min
@@ -497,9 +507,10 @@ def open_output(
     out, # plate, group or image to write
     names:list, # names of its fields of view; [''] for a single image
     version:str='0.4', # OME-Zarr version
-    attrs:dict|None=None, # provenance
+    attrs:dict|None=None, # provenance, or a function that gives it
     overwrite:bool=False, # replace what is there, when the new one is whole
     resume:bool=False, # go on with what is there
+    same:dict|None=None, # what the provenance of an output must have to be gone on with
 ):
     "Context that gives {name: path to write}; raises `OutputExistsError`, `ConfigError`"
     out, single = Path(out), list(names) == ['']
@@ -507,14 +518,18 @@ def open_output(
     sweep(out.parent, out.name)
     if out.exists() and not (overwrite or resume): raise OutputExistsError(f'{out} exists already; choose another out=, or say resume=True to go on with it or overwrite=True to replace it')
     if overwrite: check_replaceable(out)
-    if resume and out.exists() and not single: _check_layout(out, names)
     with atomic_folder(out, overwrite=True) if out.exists() and overwrite else nullcontext(out) as root:
         if root != out: root.rmdir()
-        if not single and not root.exists(): root.parent.mkdir(parents=True, exist_ok=True); lay_out(root, names, version, attrs)
+        if not single:
+            with locked(root, math.inf): # of two that begin together one lays out, the other goes on with it
+                if not root.exists(): lay_out(root, names, version, attrs() if callable(attrs) else attrs)
+                elif resume: _check_layout(root, names, same or {})
+                else: raise OutputExistsError(f'{out} was made meanwhile by another process; say resume=True to share the work with it')
         yield {n: root/n if n else root for n in names}
 
-def _check_layout(out, names):
+def _check_layout(out, names, same):
     if 'vstain' not in (_group_attrs(out) or {}): raise OutputExistsError(f'{out} was not made by predict, so it cannot be gone on with; choose another out=')
+    _check_same(out, _group_attrs(out)['vstain'], same)
     for n in names:
         if is_plate(out) and not (out/n).exists(): raise OutputExistsError(f'{out} has no position {n}, so it is not the prediction of this data; choose another out= or say overwrite=True')
         sweep((out/n).parent)
@@ -522,6 +537,29 @@ def _check_layout(out, names):
 def _group_attrs(path):
     found = _zarr_attrs(path)
     return found and found[0]
+
+# %% ../nbs/50_infer.ipynb #d011
+_SAME = dict(stainer='another stainer', source_identity='other voxels', source='another image', dtype='another type', version='another version of OME-Zarr', channels='other channels', precision='another precision', tile='another tile',
+             halo='another halo', scale='another scale', grid='another grid', coefficients='other statistics of intensity')
+
+def _plain(v): return v.get('taken') if isinstance(v, dict) and 'taken' in v else v
+
+def _check_same(path, was, now):
+    "Raise `OutputExistsError`, which says what differs, where an output was made otherwise than it would be now"
+    differs = {k: (_plain(was.get(k)), _plain(v)) for k, v in now.items() if k in _SAME and not _alike(_plain(was.get(k)), _plain(v))}
+    said = [_SAME[k] + (f' ({a}, now {b})' if len(f'{a}{b}') < 60 else '') for k, (a, b) in differs.items()]
+    if said: raise OutputExistsError(f"{path} was made with {', '.join(said)}; resume goes on only with what this very run would write. Choose another out= or say overwrite=True")
+
+def _alike(a, b):
+    "Equal, numbers within rounding"
+    if isinstance(a, dict) and isinstance(b, dict): return a.keys() == b.keys() and all(_alike(a[k], b[k]) for k in a)
+    if isinstance(a, list) and isinstance(b, list): return len(a) == len(b) and all(map(_alike, a, b))
+    return math.isclose(a, b, rel_tol=1e-6) if isinstance(a, float) and isinstance(b, float) else a == b
+
+def _recorded(out):
+    "What an output says of the precision it is computed in, None where it says nothing"
+    said = ((_group_attrs(out) or {}).get('vstain') or {}).get('precision') if Path(out).exists() else None
+    return said if isinstance(said, dict) and said.get('taken') in ('float32', 'bf16', 'fp16') else None
 
 # %% ../nbs/50_infer.ipynb #c074
 class PredictedFOV:
@@ -534,7 +572,7 @@ class PredictedFOV:
         attrs:dict|None=None, # provenance
     ):
         self.fov, self.path, self.dtype, self.version, self.attrs = fov, Path(path), np.dtype(dtype), version, attrs
-        self.image, self.context, self.pending = None, None, []
+        self.image, self.context, self.pending, self.lock = None, None, [], None
 
 @patch
 def write(self:PredictedFOV,
@@ -551,9 +589,15 @@ def write(self:PredictedFOV,
         if len(self.pending) > 4: self.pending.pop(0).result()
 
 @patch
+def _of_this(self:PredictedFOV):
+    "What must be so for a finished field of view to be gone on with"
+    grid = list(self.fov.grid.scale) if self.fov.grid.scale else None
+    return dict(source_identity=self.fov.identity, channels=list(self.fov.names), grid=grid, dtype=str(self.dtype))
+
+@patch
 def _open(self:PredictedFOV):
     img, names = self.fov.grid, [f'{c}_prediction' for c in self.fov.stainer.target_channels]
-    attrs = {'vstain': {**(self.attrs or {}), 'sample': self.fov.sample, 'source': img.uri, 'source_identity': self.fov.identity, 'dtype': str(self.dtype)}}
+    attrs = {'vstain': {**(self.attrs or {}), **self._of_this(), 'sample': self.fov.sample, 'source': img.uri, 'coefficients': self.fov.all_coefficients(), 'measured': self.fov.measured()}}
     self.context = create_image(self.path, self.fov.shape, names, self.dtype, img.scale, self.version, attrs=attrs, time_step=img.time_step, translation=img.translation)
     self.image = self.context.__enter__()
 
@@ -576,13 +620,33 @@ def abandon(self:PredictedFOV):
 # %% ../nbs/50_infer.ipynb #c077
 @patch
 def done(self:PredictedFOV)->bool: # raises `OutputExistsError` where something else is there
-    "Is this prediction there, whole, and made by this stainer from these voxels?"
+    "Is this prediction there, whole, and made by this stainer from these voxels, as it would be now?"
     if not finished(self.path): return False
     was = _group_attrs(self.path).get('vstain') or {}
-    now = dict(stainer=self.attrs['stainer'], source_identity=self.fov.identity, dtype=str(self.dtype))
-    what = {k: t for k, t in dict(stainer='another stainer', source_identity='other voxels', dtype='another type').items() if was.get(k) != now[k]}
-    if what: raise OutputExistsError(f"{self.path} was made by, from or in {', '.join(what.values())}; resume goes on only with what this very run would write. Choose another out= or say overwrite=True")
+    now = {**(self.attrs or {}), **self._of_this()}
+    if _plain(now.get('precision')) is None or (now['precision'] or {}).get('asked') == 'fast': now.pop('precision', None) # whatever was taken
+    _check_same(self.path, was, now)
+    of = {c: n for c, n in zip(self.fov.stainer.source_channels, self.fov.names) if self.fov.stored(n) or n not in was.get('measured', [])}
+    if of:
+        now = {n: v for n, v in self.fov.all_coefficients().items() if n in of.values()}
+        _check_same(self.path, dict(coefficients={n: v for n, v in (was.get('coefficients') or {}).items() if n in now}), dict(coefficients=now))
     return True
+
+@patch
+def claim(self:PredictedFOV,
+    wait:bool=False, # for another process that is at it
+)->bool: # is it ours now?
+    "Lock this field of view against other processes"
+    try: (lock := ExitStack()).enter_context(locked(self.path.with_name(f'{self.path.name}.fov'), math.inf if wait else 0))
+    except LockedError: return False
+    self.lock = lock
+    return True
+
+@patch
+def release(self:PredictedFOV):
+    "Unlock it"
+    if self.lock: self.lock.close()
+    self.lock = None
 
 # %% ../nbs/50_infer.ipynb #c079
 class PredictedArray:
@@ -606,35 +670,65 @@ class PredictedArray:
         "Nothing is left to do"
         for f in futures: f.result()
     def abandon(self): "Nothing to remove"
+    def claim(self, wait=False): return True
+    def done(self): return False
+    def release(self): "Nobody else is at it"
 
 # %% ../nbs/50_infer.ipynb #c081
 def _stream(job, forward, options):
     f = job.fov
     return Stream(forward, f.windows, f.grid.shape[2:], (len(f.names), f.shape[1]), f.shape[0], divisor=f.stainer.divisor[1:], device=f.stainer.device, blocks=(f.block(), (1024, 1024)), **options)
 
+def _take(left, wait=False):
+    "Claim the first job that is free and not done, None where there is none; with `wait`, wait for those of others"
+    for job in list(left):
+        if not job.claim(wait): continue
+        left.remove(job)
+        try:
+            if not job.done(): return job
+        except BaseException: job.release(); raise
+        job.release()
+
+class _Pipeline:
+    "Fields of view one after the other, without a gap"
+    def __init__(self, jobs, forward, tick, options, reader, writer):
+        self.left, self.forward, self.tick, self.options, self.reader, self.writer = list(jobs), forward, tick, options, reader, writer
+        self.open, self.coming, self.closing, self.unknown = [], [], None, []
+    def begin(self, wait=False):
+        "Start to read the next field of view"
+        if job := _take(self.left, wait):
+            self.open.append(job)
+            self.coming.append((job, _stream(job, self.forward, self.options).start(job.fov.read, self.reader)))
+    def finish(self):
+        "Wait until the last field of view is whole"
+        if self.closing: self.closing[1].result(); self.closing[0].release(); self.open.remove(self.closing[0])
+        self.closing = None
+    def run(self):
+        self.begin()
+        while self.coming or self.left:
+            if not self.coming: self.finish(); self.begin(wait=True); continue # others are at what is left
+            job, stream = self.coming.pop()
+            futures = stream.run(job.write, self.writer, self.begin, self.tick)
+            if any(f.result() for f in stream.asked): self.unknown.append(job.fov.sample)
+            self.finish(); self.closing = job, self.writer.submit(job.close, futures)
+        self.finish()
+
+# %% ../nbs/50_infer.ipynb #d012
 def run_jobs(
-    jobs:list, # `PredictedFOV`s or `PredictedArray`s
+    jobs, # `PredictedFOV`s or `PredictedArray`s
     forward, # normalised windows → normalised intensities
     tick=None, # called after each window
     **options, # of `Stream`: tile, halo, batch, memory
 )->list: # samples with voxels that are not finite
-    "Predict one field of view after the other, without a gap"
+    "Predict all fields of view that are not done, and share them with other processes"
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        try:
-            closing, unknown, begin = None, [], lambda job: _stream(job, forward, options).start(job.fov.read, reader)
-            coming = [begin(jobs[0])] if jobs else []
-            for job, after in zip(jobs, [*jobs[1:], None]):
-                stream = coming.pop()
-                futures = stream.run(job.write, writer, after and (lambda: coming.append(begin(after))), tick)
-                if any(f.result() for f in stream.asked): unknown.append(job.fov.sample)
-                if closing: closing.result()
-                closing = writer.submit(job.close, futures)
-            if closing: closing.result()
+        pipeline = _Pipeline(jobs, forward, tick, options, reader, writer)
+        try: pipeline.run()
         except BaseException:
             for pool in (reader, writer): pool.shutdown(cancel_futures=True)
-            for job in jobs: job.abandon()
+            for job in pipeline.open: job.abandon(); job.release()
             raise
-    return unknown
+    return pipeline.unknown
 
 # %% ../nbs/50_infer.ipynb #c083
 def _warn_before(fovs, stainer):
@@ -677,6 +771,29 @@ def _first_tiles(fov, tile, halo, n=3):
     stacks = (np.stack([fov.read(i, ys, xs) for i in src], 1) for ys, xs, *_ in tiles[::-(-len(tiles)//n)])
     return [torch.from_numpy(np.nan_to_num(x, nan=0., posinf=0., neginf=0.))[None] for x in stacks]
 
+def _warn_of_voxels(m, fovs, strict):
+    "Missing chunks, and statistics of other voxels than there are now"
+    warn_of_missing([f.img for f in fovs], strict)
+    if fovs[0].stainer.source_norm.level in ('fov', 'timepoint'): warn_of_stale(m, dict(source=list(dict.fromkeys(n for f in fovs for n in f.names))))
+
+# %% ../nbs/50_infer.ipynb #d013
+def _predict_files(stainer, fovs, out, names, same, precision, overwrite, resume, progress, options):
+    "Predict into an OME-Zarr"
+    options, chosen = dict(options), []
+    def used(): # chosen once, and only where the output does not say what to go on with
+        if not chosen: chosen.append(_choose(stainer, precision, fovs[0], options['tile'], options['halo']))
+        return chosen[0]
+    def attrs(p):
+        return json.loads(json.dumps(dict(made_by=f'vstain {vstain.__version__}, predict', **same, source_channels=stainer.source_channels, target_channels=stainer.target_channels, precision=p, info=stainer.info), default=str))
+    wanted = same if precision == 'fast' else {**same, 'precision': used()}
+    with writing(out, 'make room there, or choose another out=; what is whole is kept, and resume=True goes on with it'), \
+         open_output(out, names, same['version'], lambda: {'vstain': attrs(used())}, overwrite, resume, wanted) as places:
+        p = resume and precision == 'fast' and _recorded(out) or used()
+        jobs = [PredictedFOV(f, places[n], same['dtype'], same['version'], attrs(p)) for f, n in zip(fovs, names)]
+        if precision == 'fast':
+            for j in jobs: j.attrs['precision'] = {**p, 'asked': 'fast'}
+        _run(stainer, [j for j in jobs if not j.done()], faster(stainer, p['taken']).forward, progress, options)
+
 # %% ../nbs/50_infer.ipynb #c085
 def predict(
     stainer, # a `Stainer`, the folder of a run or of a stainer, or the learner that `fit` gave
@@ -690,32 +807,27 @@ def predict(
     batch:int=1, # tiles in a forward pass
     precision:str='float32', # what to compute in: 'float32', the same on every machine, 'bf16', 'fp16', or 'fast', the quickest that stays within 1 % of the stain's spread
     device=None, # 'cpu', 'cuda' …; by default where the stainer is, and CUDA for one that is loaded here
-    dtype='float32', # type of the voxels written; integers are rounded and clipped
+    dtype='float32', # type of the voxels written; integers are rounded, and clipped as float16 is
     version:str='0.4', # OME-Zarr version, '0.4' or '0.5'
     overwrite:bool=False, # replace an output that is there
-    resume:bool=False, # go on with an output that an interrupted run has left
+    resume:bool=False, # go on with an output that an interrupted run has left, or share the work with another process
+    strict:bool=False, # refuse images with missing chunks, which are read as zeros
     memory:float=64, # MB of planes held in memory; larger windows of planes lie in a scratch file
     progress:bool|None=None, # show a progress bar; by default in notebooks and terminals
 ): # the path of the output; for an array the prediction with axes as `Stainer` gives them, for an `Image` TCZYX
     "Predict stains in the target's own intensities"
-    given, (stainer, run) = data, _the_stainer(stainer, device)
+    stainer, run = _the_stainer(stainer, device)
     channels = [channels] if isinstance(channels, str) else channels
     _check_options(stainer, channels, tile, halo, batch, dtype, version, precision)
     m = _as_source(stainer, data, channels)
-    options = dict(tile=tile, halo=halo, batch=batch, memory=memory if not isinstance(given, np.ndarray) else math.inf)
+    options = dict(tile=tile, halo=halo, batch=batch, memory=math.inf if isinstance(data, np.ndarray) else memory)
     at = _scale(stainer, scale)
     fovs = [SourceFOV(stainer, m, i, channels, at if scale is not None or m.open(i, 'source').scale else None) for i in range(len(m))]
-    used = _choose(stainer, precision, fovs[0], tile, halo)
-    fast = faster(stainer, used['taken'])
-    if out is None and isinstance(data, (np.ndarray, Image)): return _predict_array(stainer, data, fovs, fast.forward, dtype, progress, options)
-    out = _place(out, run, fovs)
-    names = [''] if _is_single(data, m) else [f.sample for f in fovs]
-    attrs = dict(made_by=f'vstain {vstain.__version__}, predict', stainer=fingerprint(stainer), source_channels=stainer.source_channels, target_channels=stainer.target_channels,
-                 tile=tile, halo=halo, precision=used, info=stainer.info)
-    attrs = json.loads(json.dumps(attrs, default=str))
-    with open_output(out, names, version, {'vstain': attrs}, overwrite, resume) as places:
-        jobs = [PredictedFOV(f, places[n], dtype, version, attrs) for f, n in zip(fovs, names)]
-        _run(stainer, [j for j in jobs if not j.done()], fast.forward, progress, options)
+    _warn_of_voxels(m, fovs, strict)
+    if out is None and isinstance(data, (np.ndarray, Image)): return _predict_array(stainer, data, fovs, precision, dtype, progress, options)
+    out, names = _place(out, run, fovs), [''] if _is_single(data, m) else [f.sample for f in fovs]
+    same = dict(stainer=fingerprint(stainer), tile=tile, halo=halo, dtype=str(np.dtype(dtype)), version=version, scale=list(map(float, at)) if at else None)
+    _predict_files(stainer, fovs, out, names, same, precision, overwrite, resume, progress, options)
     return Path(out)
 
 # %% ../nbs/50_infer.ipynb #c086
@@ -753,7 +865,8 @@ def _run(stainer, jobs, forward, progress, options):
     with progress_bar(None, 'predict', total=sum(len(f.windows)*f.shape[0] for f in fovs), enabled=progress) as bar: unknown = run_jobs(jobs, forward, bar.update, **options)
     _warn_after(fovs, unknown)
 
-def _predict_array(stainer, data, fovs, forward, dtype, progress, options):
+def _predict_array(stainer, data, fovs, precision, dtype, progress, options):
     job = PredictedArray(fovs[0], dtype)
-    _run(stainer, [job], forward, progress, options)
+    used = _choose(stainer, precision, fovs[0], options['tile'], options['halo'])
+    _run(stainer, [job], faster(stainer, used['taken']).forward, progress, options)
     return job.array if isinstance(data, Image) or data.ndim == 5 else job.array[0] if data.ndim > 2 else job.array[0, :, 0]

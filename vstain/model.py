@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 import vstain
 from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, atomic_path, foreign_json, validated, write_json
 from .image import scale_text
-from .normalize import LEVELS, METHODS, Normalization, image_statistics
+from .normalize import LEVELS, METHODS, Normalization, measure
 from .backbones import backbone, register_backbone
 from .heads import build_head
 
@@ -284,8 +284,9 @@ def _coefficients(self:Stainer, i, channel, stats, array, t):
         stats = stats.get(f'{norm.level}_statistics')
         if norm.level == 'timepoint': stats = (stats or {}).get(str(t))
     if not stats and (array is None or norm.level == 'dataset'): raise MissingStatisticsError(f'no {norm.level} statistics of {channel} are given, and nothing to measure them on')
-    try: return norm.coefficients(stats or image_statistics(array[i]))
-    except NonFiniteError as e: raise NonFiniteError(f'source {channel}: {e}') from None
+    stats = stats or measure(array[i] if array[i].ndim < 4 else array[i][:, None]).get('fov_statistics') # constant timepoints left out, as `preprocess` does
+    if not stats: raise NonFiniteError(f'source {channel}: all {array[i].size} voxels are NaN or infinite')
+    return norm.coefficients(stats)
 
 # %% ../nbs/33_model.ipynb #c044
 def standardised(

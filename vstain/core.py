@@ -8,7 +8,7 @@ __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError
            'OutputExistsError', 'OutputError', 'LockedError', 'MissingExtraError', 'did_you_mean', 'plural', 'need',
            'ArraySpec', 'VoxelTensor', 'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed',
            'rng_for', 'process_name', 'has_ended', 'writing', 'locked', 'temp_beside', 'sweep', 'atomic_path',
-           'atomic_folder', 'write_json', 'read_json', 'foreign_json', 'validated', 'foreign_to_zarr',
+           'take_place', 'atomic_folder', 'write_json', 'read_json', 'foreign_json', 'validated', 'foreign_to_zarr',
            'check_replaceable', 'within', 'n_cpus', 'available_memory', 'check_memory', 'progress']
 
 # %% ../nbs/00_core.ipynb #c002
@@ -200,14 +200,15 @@ def has_ended(
 
 # %% ../nbs/00_core.ipynb #c053
 _WHY = {errno.ENOSPC: 'the disk is full', errno.EFBIG: 'the file would be larger than is allowed', errno.EROFS: 'the disk is read-only',
-        errno.EACCES: 'access is denied', errno.EPERM: 'access is denied', errno.ENOTDIR: 'a part of the path is a file', errno.EIO: 'the disk reports a fault'}
+        errno.EACCES: 'access is denied', errno.EPERM: 'access is denied', errno.ENOTDIR: 'a part of the path is a file', errno.EEXIST: 'a part of the path is a file', errno.EIO: 'the disk reports a fault'}
 if hasattr(errno, 'EDQUOT'): _WHY[errno.EDQUOT] = 'your quota is used up'
 
 def _why_unwritten(e, path):
     "Why nothing could be written at `path`, None where the error is of another kind"
-    said = re.search(r'OS error (\d+)', str(e)) # as tensorstore has it
+    said = re.search(r"(?:OS error |os_error_code=')(\d+)", str(e)) # as tensorstore has it
     code, at = (int(said[1]) if said else getattr(e, 'errno', None)), getattr(e, 'filename', None)
-    elsewhere = isinstance(at, (str, os.PathLike)) and Path(path).absolute().parent not in Path(at).absolute().parents
+    path, at = Path(path).absolute(), Path(at).absolute() if isinstance(at, (str, os.PathLike)) else None
+    elsewhere = at and path.parent not in (at, *at.parents) and at not in path.parents
     if code in _WHY and not (elsewhere and code != errno.ENOSPC): return _WHY[code]
     if 'RESOURCE_EXHAUSTED' in str(e): return _WHY[errno.ENOSPC]
     return _why_unwritten(e.__cause__, path) if e.__cause__ else None
@@ -307,11 +308,15 @@ def _exchange(a, b):
     swap = getattr(ctypes.CDLL(None, use_errno=True), 'renameat2', None) if sys.platform == 'linux' else None
     return bool(swap) and swap(-100, os.fsencode(a.absolute()), -100, os.fsencode(b.absolute()), 2) == 0
 
-def _take_place(tmp, path, overwrite):
-    "Let `tmp` become `path`; what was there comes to `tmp`"
-    with locked(path):
+def take_place(
+    tmp, # what is finished, under a name of `temp_beside`
+    path, # what it is to be
+    replaces, # function of `path`: may what is there be replaced? Asked while no other process is here
+): # what was there is at `tmp` afterwards; raises `OutputExistsError`, `OutputError`
+    "Let a finished file or folder take its place, also where others write at the same time"
+    with locked(path), writing(path):
         if not os.path.lexists(path): return os.rename(tmp, path)
-        if not overwrite: raise OutputExistsError(f'{path} was made meanwhile by another process and is kept; choose another path or say overwrite=True')
+        if not replaces(path): raise OutputExistsError(f'{path} was made meanwhile by another process and is kept; choose another path or remove it')
         if _exchange(tmp, path): return
         old = temp_beside(path, 'old'); os.rename(path, old)
         try: os.rename(tmp, path)
@@ -335,7 +340,7 @@ def atomic_folder(
     if path.exists() and not overwrite: raise OutputExistsError(f"{path} exists already; choose another path or say overwrite=True")
     with writing(path):
         tmp = temp_beside(path); tmp.mkdir()
-        try: yield tmp; _take_place(tmp, path, overwrite)
+        try: yield tmp; take_place(tmp, path, lambda p: overwrite)
         finally: _remove(tmp)
 
 # %% ../nbs/00_core.ipynb #c043

@@ -7,7 +7,7 @@ __all__ = ['scale_text', 'Image', 'from_array', 'channels_like', 'block_mean', '
            'find_channels', 'choose_channels', 'cache_folder', 'files_digest']
 
 # %% ../nbs/04_image.ipynb #c002
-import contextlib, copy, hashlib, itertools, json, os, re, sys, time
+import contextlib, copy, hashlib, itertools, json, math, os, re, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import (AXES, ArraySpec, FormatError, MissingChannelError, ShapeError, VstainError, atomic_path,
-    check_axes, did_you_mean, n_cpus, read_json, to_tczyx)
+    check_axes, check_memory, did_you_mean, n_cpus, read_json, to_tczyx)
 
 # %% ../nbs/04_image.ipynb #cb05
 def _known(scale, uri):
@@ -165,6 +165,8 @@ def read(self:Image,
     "Read a part of the image, always with five axes"
     if c is not None and not isinstance(c, slice): c = self.indices(c)
     sel = [_select(s, n, a, self.uri) for s, n, a in zip((t, c, z, y, x), self.shape, AXES)]
+    size = math.prod(len(range(n)[s]) if isinstance(s, slice) else len(s) for s, n in zip(sel, self.shape))
+    check_memory(size*self.dtype.itemsize, f'{self.uri}: what is to be read')
     try: block = self._fetch({a: s for a, s in zip(AXES, sel) if a in self.axes})
     except VstainError: raise
     except Exception as e: raise FormatError(f"{self.uri}: the voxels cannot be read{_broken_chunk(self.array, sel, self.axes)} ({str(e)[:300]})") from e
@@ -433,6 +435,7 @@ def resample(
     t, T = _places(img, scale, translation, still)
     fits = [((n - .5)*s + p - P)/S + 1 for n, s, p, S, P in zip(img.shape[2:], _sizes(img), t, _sizes(scale), T)]
     shape = ArraySpec(shape=shape or [max(1, int(np.floor(n - 1e-6))) for n in fits]).shape
+    check_memory(40*sum(shape), f'{img.uri}: the grid of {shape}') # places along each axis
     place = T if translation is not None or img.translation else None
     return _on_grid(img, *_level_for(img, scale, shape, t, T, labels), scale, place, labels, outside)
 

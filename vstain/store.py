@@ -9,7 +9,7 @@ __all__ = ['check_array', 'open_image', 'list_scenes', 'is_plate', 'list_fovs', 
            'stack_images']
 
 # %% ../nbs/10_store.ipynb #c002
-import contextlib, hashlib, io, itertools, json, math, os, re, shutil, struct, warnings
+import contextlib, hashlib, html, io, itertools, json, math, os, re, shutil, struct, warnings
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import lru_cache, partial
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np, tensorstore as ts, tifffile
 from fastcore.basics import patch
 
-from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory,
-                         did_you_mean, need, read_json, to_tczyx, write_json, _temp_beside)
+from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputError, OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory,
+                         did_you_mean, locked, need, read_json, take_place, temp_beside, to_tczyx, within, write_json, writing)
 from .image import (Image, block_mean, channels_like, choose_channels, files_digest, find_channels, from_array, name_channels, resample, stack_images,
                           _same_edge)
 from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
@@ -212,7 +212,7 @@ def _open_ngff(group, level=0, axes=None, uri=None, found=None):
     attrs, ome, fmt = found
     ms = _as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets', [])
     if not 0 <= level < len(datasets): raise MissingImageError(f'{group}: no resolution level {level}; it has {len(datasets)}')
-    path = group/str(datasets[level]['path'])
+    path = within(group, datasets[level].get('path'))
     array = _open_zarr_array(path, fmt)
     named, units = _ngff_axes(ms, len(array.shape)); axes = check_axes(axes or named, len(array.shape), str(group))
     scale, shift, step = _level_place(ms, level, axes); notes = []
@@ -282,7 +282,9 @@ def _open_bare(path, node, level, axes):
 # %% ../nbs/10_store.ipynb #c015
 def _label_names(group):
     found = _zarr_attrs(as_path(group)/'labels')
-    return list(found[1].get('labels') or found[0].get('labels', [])) if found else [] # some write them outside of `ome`
+    names = list(found[1].get('labels') or found[0].get('labels', [])) if found else [] # some write them outside of `ome`
+    for n in names: within(as_path(group)/'labels', n)
+    return names
 
 @patch
 def labels(self:Image)->list:
@@ -371,7 +373,9 @@ def _load_tiff(path, series, level):
         if isinstance(path, Path): return tifffile.memmap(path, series=series, level=level, mode='r')
     except ValueError: pass
     import zarr
-    return zarr.open_array(_tiff(path).series[series].aszarr(level=level), mode='r')
+    array = zarr.open_array(_tiff(path).series[series].aszarr(level=level), mode='r')
+    check_memory(math.prod(array.chunks)*array.dtype.itemsize, f'{path}: a tile or strip of {list(array.chunks)}', .5)
+    return array
 
 def _check_whole(tif):
     "Pages are a chain; where it goes on beyond the end of the file, the file was cut"
@@ -379,6 +383,10 @@ def _check_whole(tif):
     if at is None: return
     fh.seek(at); after = struct.unpack(tif.tiff.offsetformat, fh.read(tif.tiff.offsetsize))[0]
     if after >= fh.size: raise tifffile.TiffFileError(f'cut short: page {n + 1} begins at byte {after}, the file ends at {fh.size}')
+
+def _check_parts(tif, path):
+    "OME-TIFF names the other files of a set, which must lie beside it"
+    for name in re.findall(r'FileName="([^"]*)"', tif.ome_metadata or '' if tif.is_ome else ''): within(path.parent, html.unescape(name), path)
 
 def _series_names(tif):
     names = [s.name or str(i) for i, s in enumerate(tif.series)]
@@ -388,7 +396,7 @@ def _open_tiff(path, level=0, axes=None, scene=None):
     def _get():
         with _tiff(path) as tif:
             _check_whole(tif)
-            scenes = _series_names(tif); n = _pick(scene, scenes, path); series = tif.series[n]
+            _check_parts(tif, path); scenes = _series_names(tif); n = _pick(scene, scenes, path); series = tif.series[n]
             at = axes or _tiff_axes(series, path)
             return n, _scene_uri(path, scenes, n), series, at, [l.shape for l in series.levels], *_tiff_says(tif, n)
     try: n, uri, series, axes, shapes, names, scale, step, notes = reach(path, _get)
@@ -418,6 +426,7 @@ def _decode_picture(path, version, deep, ndim):
     import PIL.Image
     data = path.read_bytes()
     with PIL.Image.open(io.BytesIO(data)) as im:
+        check_memory(math.prod(im.size)*16, f'{path}, decoded,')
         if deep and ndim == 3: # which pillow would cut to eight bits
             import imagecodecs
             return imagecodecs.png_decode(data)
@@ -438,14 +447,14 @@ def _open_picture(path, level=0, axes=None, scene=None):
     shape = (h, w, bands)[:2 + (bands > 1)]
     return Image(path, _PictureArray(path, shape, dtype, _decode_picture), axes or 'YXC'[:len(shape)], files=[path] if isinstance(path, Path) else [])
 
-def _load_npy(path): return np.load(path, mmap_mode='r') if isinstance(path, Path) else np.load(io.BytesIO(path.read_bytes()))
+def _load_npy(path): return np.load(path, mmap_mode='r', allow_pickle=False) if isinstance(path, Path) else np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
 
 def _open_npy(path, level=0, axes=None, scene=None):
     _single(path, level, scene)
     try: a = _load_npy(path)
     except VstainError: raise
     except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
-    except (ValueError, EOFError, OSError) as e: raise FormatError(f'{path}: not a readable .npy file ({e})') from e
+    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as e: raise FormatError(f'{path}: not a readable .npy file ({e})') from e
     return Image(path, _FileArray(path, a.shape, a.dtype, _load_npy), axes or _guess_axes(a.shape, path), files=[path] if isinstance(path, Path) else [])
 
 # %% ../nbs/10_store.ipynb #c024
@@ -575,15 +584,20 @@ def list_fovs(
     return {n: str(root/n) for n in names}
 
 def _plate_names(root, ome):
-    wells = [w['path'] for w in ome['plate'].get('wells', [])]
-    with ThreadPoolExecutor(16) as pool: metas = list(pool.map(lambda w: _zarr_attrs(root/w), wells))
+    wells = [w.get('path') for w in ome['plate'].get('wells', [])]
+    places = [within(root, w) for w in wells]
+    with ThreadPoolExecutor(16) as pool: metas = list(pool.map(_zarr_attrs, places))
     if None in metas: raise MissingImageError(f"{root}: the plate lists well {wells[metas.index(None)]}, which is not there")
-    return [f'{w}/{f}' for w, meta in zip(wells, metas) for f in ([i['path'] for i in meta[1]['well']['images']] if 'well' in meta[1] else _group_names(root/w))]
+    images = [[i.get('path') for i in meta[1]['well']['images']] if 'well' in meta[1] else _group_names(p) for p, meta in zip(places, metas)]
+    for p, fields in zip(places, images):
+        for f in fields: within(p, f)
+    return [f'{w}/{f}' for w, fields in zip(wells, images) for f in fields]
 
 def _group_names(root):
     "Images below a group that is no plate, at any depth"
     out = []
     for p in sorted((q for q in root.iterdir() if not q.name.startswith('.')), key=str):
+        if isinstance(p, Path) and p.is_symlink() and p.resolve() in (r := root.resolve(), *r.parents): continue # a circle
         found = _zarr_attrs(p)
         if found is not None: out += [p.name] if 'multiscales' in found[1] else [f'{p.name}/{n}' for n in _group_names(p)]
     return out
@@ -634,6 +648,13 @@ def _create_fov(path, shape, channels, dtype, scale, version, chunks, attrs, tim
     if attrs: _update_group(path, attrs)
     return ImageWriter(_open_zarr_array(Path(path)/'0', {'0.4': 2, '0.5': 3}[version], write=True))
 
+def _check_inside(path):
+    "Refuse to write through a link that leads out of the Zarr store in which `path` lies"
+    path = Path(os.path.abspath(path)); real = path.resolve()
+    roots = [p for p in (path, *path.parents[:6]) if any((p/n).exists() for n in ('.zgroup', 'zarr.json'))]
+    if roots and roots[-1].resolve() not in (real, *real.parents):
+        raise FormatError(f'{path} leads by a link to {real}, out of {roots[-1]}, and is read only; to write there name {real} itself')
+
 # %% ../nbs/10_store.ipynb #c035
 @contextlib.contextmanager
 def create_image(
@@ -648,15 +669,15 @@ def create_image(
     time_step:float|None=None, # seconds between timepoints
     translation:tuple|None=None, # (z, y, x) in µm, the centre of the first voxel
 ):
-    "Context that gives an `ImageWriter`; the image appears at `path` when the block ends well; raises `OutputExistsError`"
-    path = Path(path)
+    "Context that gives an `ImageWriter`; the image appears at `path` when the block ends well; raises `OutputExistsError`, `OutputError`"
+    path = Path(path); _check_inside(path)
     if _holds_image(path): raise OutputExistsError(f'{path} exists already; choose another path or remove it')
-    tmp = _temp_beside(path)
-    try:
-        yield _create_fov(tmp, shape, channels, dtype, scale, version, chunks, attrs, time_step, translation)
-        if path.exists(): shutil.rmtree(path) # the empty group that holds a position's place in a plate
-        os.replace(tmp, path)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+    with writing(path):
+        tmp = temp_beside(path)
+        try:
+            yield _create_fov(tmp, shape, channels, dtype, scale, version, chunks, attrs, time_step, translation)
+            take_place(tmp, path, lambda p: not _holds_image(p)) # but the empty group that holds a position's place in a plate
+        finally: shutil.rmtree(tmp, ignore_errors=True)
 
 def _holds_image(path):
     if not path.exists(): return False
@@ -668,18 +689,19 @@ def create_plate(
     path, # OME-Zarr plate to make
     names, # names of its fields of view, 'row/column/field'
     version:str='0.4', # OME-Zarr version, '0.4' or '0.5'
-)->str: # the path; raises `OutputExistsError`, `FormatError`
+)->str: # the path; raises `OutputExistsError`, `OutputError`, `FormatError`
     "Lay out a plate whose positions are still empty"
     from iohub.ngff import open_ome_zarr
     bad = [n for n in names if not is_plate_name(n)]
     if bad: raise FormatError(f"{path}: a position of a plate is named row/column/field in letters and digits, not {bad[0]!r}")
     if Path(path).exists(): raise OutputExistsError(f'{path} exists already; choose another path or remove it')
-    tmp = _temp_beside(Path(path))
-    try:
-        with _quiet_iohub(), open_ome_zarr(tmp, layout='hcs', mode='w-', channel_names=['0'], version=version) as plate:
-            for n in names: plate.create_position(*n.split('/'))
-        os.replace(tmp, path)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+    with writing(path):
+        tmp = temp_beside(path)
+        try:
+            with _quiet_iohub(), open_ome_zarr(tmp, layout='hcs', mode='w-', channel_names=['0'], version=version) as plate:
+                for n in names: plate.create_position(*n.split('/'))
+            take_place(tmp, Path(path), lambda p: False)
+        finally: shutil.rmtree(tmp, ignore_errors=True)
     return str(path)
 
 def is_plate_name(
@@ -739,15 +761,16 @@ def write_pyramid(
     img = open_image(uri); group = img.group
     if group is None or 'multiscales' not in _zarr_attrs(group)[1]: raise FormatError(f'{uri}: levels are added to local OME-Zarr images only')
     ms = deepcopy(_zarr_attrs(group)[1]['multiscales'][0]); first = ms['datasets'][0]
+    _check_inside(group)
     if len(ms['datasets']) > 1: raise OutputExistsError(f"{uri} has {len(ms['datasets'])} levels already")
     base = {t['type']: t[t['type']] for t in first.get('coordinateTransformations', [])}
     scale, shift = (np.array(base.get(k, [v]*len(img.axes)), float) for k, v in (('scale', 1), ('translation', 0)))
-    path, fine, total = group/str(first['path']), img.array, np.ones(len(img.axes), int)
+    path, fine, total = within(group, first['path']), img.array, np.ones(len(img.axes), int)
     while levels if levels is not None else max(fine.shape[-2:]) > 256:
         here = dict(zip(img.axes, scale*total)); tall = here.get('Z', 1) > 1.5*here['X'] or not (img.scale and img.scale[0])
         factors = [2 if a in 'YX' or a == 'Z' and not tall else 1 for a in img.axes]
         name = f"{first['path']}_{len(ms['datasets'])}" if str(first['path']) != '0' else str(len(ms['datasets']))
-        tmp = _temp_beside(group/name); tmp.mkdir()
+        tmp = temp_beside(group/name); tmp.mkdir()
         try:
             fine = _write_level(fine, path, tmp, factors, labels)
             shutil.rmtree(group/name, ignore_errors=True); os.replace(tmp, group/name)
@@ -769,11 +792,13 @@ def deep_merge(
     return out
 
 def _update_group(group, attrs):
-    group = Path(group)
-    if (group/'zarr.json').exists():
-        meta = read_json(group/'zarr.json')
-        write_json(group/'zarr.json', {**meta, 'attributes': deep_merge(meta.get('attributes', {}), attrs)})
-    else: write_json(group/'.zattrs', deep_merge(read_json(group/'.zattrs') if (group/'.zattrs').exists() else {}, attrs))
+    "Merge into the attributes of a group, which others may do at the same time"
+    group = Path(group); _check_inside(group)
+    if _zarr_attrs(group) is None: raise FormatError(f'{group}: no Zarr group, so it has no attributes')
+    file = group/('zarr.json' if (group/'zarr.json').exists() else '.zattrs')
+    with locked(file):
+        was = read_json(file) if file.exists() else {}
+        write_json(file, {**was, 'attributes': deep_merge(was.get('attributes', {}), attrs)} if file.name == 'zarr.json' else deep_merge(was, attrs))
 
 @patch
 def update_attrs(self:Image,

@@ -32,12 +32,18 @@ def _file_system(uri):
     return path.at() if isinstance(path, RemotePath) else url_to_fs(str(path))
 
 def _matches(uri):
-    "Paths or URLs that a pattern stands for"
+    "Paths or URLs that a pattern stands for; what exists is no pattern, whatever brackets and stars its name has"
     uri = str(uri)
     if not glob.has_magic(uri): return [uri]
-    if not _is_url(uri): return sorted(glob.glob(uri, recursive=True))
+    if not _is_url(uri): return [uri] if Path(uri).exists() else sorted(glob.glob(_real_part_escaped(uri), recursive=True))
     fs, path = _file_system(uri)
-    return sorted(fs.unstrip_protocol(p) for p in reach(uri, lambda: fs.glob(path)))
+    return [uri] if reach(uri, lambda: fs.exists(path)) else sorted(fs.unstrip_protocol(p) for p in reach(uri, lambda: fs.glob(path)))
+
+def _real_part_escaped(pattern):
+    "The pattern, with the folders that exist under their very names taken as they stand"
+    path = Path(pattern)
+    real = next((p for p in path.parents if p.exists()), Path())
+    return str(Path(glob.escape(str(real)))/path.relative_to(real))
 
 def _unique_stems(uris):
     "Short names that stay different: as many parent folders as it takes"
@@ -673,7 +679,8 @@ def _voxel_problems(img, channels, role, counts):
         try: v = _scan(img, c)
         except VstainError as e: out.append((role, 'error', f'{name} {e}'.strip())); continue
         if role != 'source': counts[role, name] = (v['known'], v['above'])
-        out += [(role, severity, f'{name} {why}'.strip()) for severity, why in _bad_voxels(v, role)]
+        if c == img.alpha and v['lo'] == v['hi']: out.append((role, 'warning', f"{name} is a picture's alpha, {v['lo']:g} everywhere, which says nothing; leave it out, as with {role}_channels={[n for n in img.channels if n != name]}"))
+        else: out += [(role, severity, f'{name} {why}'.strip()) for severity, why in _bad_voxels(v, role)]
     return out
 
 # %% ../nbs/11_manifest.ipynb #c068

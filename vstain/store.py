@@ -407,8 +407,10 @@ def _open_tiff(path, level=0, axes=None, scene=None):
     fine, here = (dict(zip(axes, sh)) for sh in (shapes[0], shapes[level]))
     if scale: scale = tuple(s and s*fine.get(a, 1)/here.get(a, 1) for s, a in zip(scale, 'ZYX'))
     array = _FileArray(path, shapes[level], series.dtype, partial(_load_tiff, series=n, level=level))
-    return Image(uri, array, axes, names, scale, step, notes=notes, files=[path] if isinstance(path, Path) else [],
-                 coarser=partial(_tiff_levels, path, range(level + 1, len(shapes)), axes, n))
+    out = Image(uri, array, axes, names, scale, step, notes=notes, files=[path] if isinstance(path, Path) else [],
+                coarser=partial(_tiff_levels, path, range(level + 1, len(shapes)), axes, n))
+    out.alpha = out.shape[1] - 1 if 'S' in series.axes and any(int(e) for e in series.keyframe.extrasamples[-1:]) else None # 0 is a sample of no meaning
+    return out
 
 def _scene_uri(path, scenes, n): return f'{path}[scene={scenes[n]}]' if len(scenes) > 1 else path
 
@@ -445,7 +447,9 @@ def _open_picture(path, level=0, axes=None, scene=None):
     bands = 4 if mode == 'P' and clear else 1 if mode.startswith('I;') else _BANDS.get(mode, 3)
     dtype = {'I': 'i4', 'F': 'f4'}.get(mode, 'u2' if ';16' in tile or mode.startswith('I;') else 'u1')
     shape = (h, w, bands)[:2 + (bands > 1)]
-    return Image(path, _PictureArray(path, shape, dtype, _decode_picture), axes or 'YXC'[:len(shape)], files=[path] if isinstance(path, Path) else [])
+    out = Image(path, _PictureArray(path, shape, dtype, _decode_picture), axes or 'YXC'[:len(shape)], files=[path] if isinstance(path, Path) else [])
+    out.alpha = bands - 1 if bands in (2, 4) else None
+    return out
 
 def _load_npy(path): return np.load(path, mmap_mode='r', allow_pickle=False) if isinstance(path, Path) else np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
 

@@ -64,7 +64,7 @@ def readme(tmp):
 
 def signature_lines(page):
     "The lines of code of a name's page"
-    return re.search(r'```python\n(.*?)\n```', page, re.S)[1].splitlines()
+    return [o for code in re.findall(r'```python\n(.*?)\n```', page, re.S) for o in code.splitlines()]
 
 
 def docs(tmp):

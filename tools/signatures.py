@@ -4,7 +4,7 @@ nbdev prints docments as comments of the signature, where Markdown is not render
 import inspect, re
 from functools import cached_property
 
-import nbdev.doclinks, nbdev.showdoc
+import nbdev.doclinks, nbdev.processors, nbdev.showdoc
 from fastcore.docments import docments
 from nbdev.showdoc import BasicMarkdownRenderer
 
@@ -40,6 +40,9 @@ def shown_type(anno, default=EMPTY):
     return ' or '.join(f'`{o}`'.replace('|', r'\|') for o in re.split(r'\s*\|\s*(?![^\[]*\])', said))
 
 
+def unlinked(text): return f'`` {text} ``'.replace('|', r'\|')  # nbdev makes links of names between single backticks
+
+
 def wrapped(name, parameters):
     "name(a, b=1, …), on several lines where one is too long"
     line = f"{name}({', '.join(parameters)})"
@@ -54,6 +57,7 @@ def wrapped(name, parameters):
 def table(rows):
     "Rows of texts as a table, the first as its head, without the columns that hold nothing"
     keep = [i for i in range(len(rows[0])) if any(r[i] for r in rows[1:])]
+    if len(keep) < 2: return ''
     head, *rest = ['| ' + ' | '.join(r[i] for i in keep) + ' |' for r in rows]
     return '\n'.join([head, '|' + '---|'*len(keep), *rest])
 
@@ -83,23 +87,26 @@ class Page(BasicMarkdownRenderer):
     def table(self):
         rows = [('parameter', 'type', 'default', 'meaning')]
         for k, v in self.parameters.items():
-            typ = '' if v.kind in STARS and not v.docment else shown_type(v.anno, v.default)
-            default = '' if v.default is EMPTY else f'`{shown_default(v.default)}`'.replace('|', r'\|')
-            rows.append((f'`{STARS.get(v.kind, "")}{k}`', typ, default, plain(v.docment)))
+            if v.kind in STARS and not v.docment: continue
+            default = '' if v.default is EMPTY else unlinked(shown_default(v.default))
+            rows.append((unlinked(STARS.get(v.kind, '') + k), shown_type(v.anno, v.default), default, plain(v.docment)))
         r = self.returns
         if r and not inspect.isclass(self.sym) and (r.docment or r.anno not in (EMPTY, None)): rows.append(('**returns**', shown_type(r.anno), '', plain(r.docment)))
-        return table(rows) if rows[1:] else ''
+        return table(rows)
 
     def _repr_markdown_(self):
         source = nbdev.doclinks.NbdevLookup().code(self.fn)
-        kind = f'A kind of `{self.sym.__base__.__name__}`.' if inspect.isclass(self.sym) and issubclass(self.sym, Exception) else ''
+        is_error = inspect.isclass(self.sym) and issubclass(self.sym, Exception)
+        docs = self.docs if self.sym.__doc__ else ''  # not that of a base in another library
+        if is_error: docs = f"{docs}. A kind of {' and '.join(f'`{o.__name__}`' for o in self.sym.__bases__)}.".lstrip('. ')
         parts = ['---', source and f'[source]({source.removesuffix("#LNone")}){{target="_blank" style="float:right; font-size:smaller"}}', f"{'#'*self.title_level} {self.nm}",
-                 self.docs, kind, f'```python\n{self.signature}\n```', self.table and f'::: {{.parameters}}\n\n{self.table}\n\n:::']
+                 docs, not (is_error and not self.parameters) and f'```python\n{self.signature}\n```', self.table and f'::: {{.parameters}}\n\n{self.table}\n\n:::']
         return '\n\n'.join(o for o in parts if o)
 
 
 def mend_nbdev():
-    "Have nbdev print names so, and lead `fit` to the function, not to the command of the same name"
-    nbdev.showdoc.BasicMarkdownRenderer = Page
+    "Have nbdev print names so, in the order of their cell, and lead `fit` to the function, not to the command of the same name"
+    nbdev.showdoc.BasicMarkdownRenderer, names = Page, nbdev.processors._def_names
+    nbdev.processors._def_names = lambda cell, shown: names(cell, shown)[::-1]  # each is put before the last one
     strip_libs, incl_libs, skip_mods, ns = nbdev.doclinks.NbdevLookup.__init__.__defaults__
     nbdev.doclinks.NbdevLookup.__init__.__defaults__ = strip_libs, incl_libs, f"{CONFIG['lib_name']}.cli", ns

@@ -6,13 +6,13 @@
 __all__ = ['default_experiment', 'load_experiment', 'to_yaml', 'fit_experiment', 'run_queue']
 
 # %% ../nbs/42_config.ipynb #c002
-import contextlib, json, os, socket, time, traceback
+import contextlib, json, os, time, traceback
 from pathlib import Path
 
 import pandas as pd
 from fastai.callback.core import Callback
 from omegaconf import DictConfig, OmegaConf
-from .core import ConfigError, MissingImageError, atomic_path, read_json, write_json
+from .core import ConfigError, MissingImageError, atomic_path, has_ended, locked, process_name, read_json, write_json
 from .normalize import Normalization
 from .train import SECTIONS, experiment_arguments, fit, fit_defaults, inherited, replaced_by
 
@@ -95,21 +95,19 @@ def run_queue(
 
 def _claim(folder):
     "The next experiment: one that a dead queue left, or the first of the folder; None where there is none"
-    running = folder/'running'; running.mkdir(exist_ok=True)
-    me = dict(pid=os.getpid(), host=socket.gethostname())
-    for note in sorted(running.glob('*.json')):
-        job = read_json(note)
-        if job['host'] == me['host'] and not _alive(job['pid']) and (running/job['name']).exists(): write_json(note, job := job | me); return job
-    for f in sorted([*folder.glob('*.yaml'), *folder.glob('*.yml')]):
-        job = dict(name=f.name, run=None, **me)
-        write_json(running/f'{f.name}.json', job)
-        try: os.rename(f, running/f.name); return job
-        except FileNotFoundError: continue
-
-def _alive(pid):
-    try: os.kill(pid, 0); return True
-    except ProcessLookupError: return False
-    except PermissionError: return True
+    running, me = folder/'running', dict(process=process_name())
+    running.mkdir(exist_ok=True)
+    with locked(running):
+        for note in sorted(running.glob('*.json')):
+            job = read_json(note)
+            if not has_ended(job.get('process', '')): continue
+            if (running/job['name']).exists(): write_json(note, job := job | me); return job
+            if (folder/job['name']).exists(): note.unlink() # it died before it had moved the file
+        for f in sorted([*folder.glob('*.yaml'), *folder.glob('*.yml')]):
+            if (running/f.name).exists(): continue # another of that name is under way
+            write_json(running/f'{f.name}.json', job := dict(name=f.name, run=None, **me))
+            os.rename(f, running/f.name)
+            return job
 
 # %% ../nbs/42_config.ipynb #c019
 def _run_job(folder, job, overrides, given):

@@ -85,7 +85,7 @@ def run():
         exec(compile(block('python'), 'README.md', 'exec'), job)
         os.chdir(ROOT)
     network, ridge = (job[k][job[k].dims == '3D'].groupby('channel')[['pearson', 'nrmse']].mean() for k in ('scores', 'ridge'))
-    print(network.join(ridge, rsuffix=' of ridge').to_string())
+    print(network.join(ridge.add_suffix(' of ridge')).to_string())
     for stain in network.index:
         if network.pearson[stain] < ridge.pearson[stain] + MARGIN or not network.nrmse[stain] < ridge.nrmse[stain]: yield f'{stain} is no better than a ridge regression'
 

@@ -17,7 +17,7 @@ from fastcore.docments import docments
 from .core import ConfigError, FormatError, MissingImageError, VstainError, plural, read_json
 
 # %% ../nbs/90_cli.ipynb #c005
-COMMANDS = {}
+COMMANDS, TABLES = {}, ('.csv', '.parquet', '.pq')
 
 def command(
     like:str=None, # function of the library whose parameters become flags, such as 'infer.predict'
@@ -55,7 +55,7 @@ def _number_or_text(s):
     return s
 
 SEVERAL = dict.fromkeys('source target channels classes by metrics datasets crops groups tfms'.split(), str) | dict.fromkeys(
-    'wells shape scale patch density brightness valid test data_range'.split(), _number_or_text)
+    'wells shape scale patch density brightness valid test data_range'.split(), _number_or_text) | dict(epochs=int)
 
 def _kind(p):
     "The type of a parameter's value"
@@ -122,7 +122,7 @@ def in_flags(
     "A message as it is said in a shell"
     def call(m):
         "fit(m, resume='run') is the command vstain fit DATA --resume run"
-        words = [re.sub('^m$', 'DATA', w) for w in arguments(m[2], m[1]).split(', ')]
+        words = [re.sub('^(m|data)$', 'DATA', w) for w in arguments(m[2], m[1]).split(', ')]
         return f"vstain {m[1]} {' '.join(words)}".strip()
     def arguments(text, name):
         takes = parameters(name)
@@ -208,7 +208,7 @@ def split(
     "Write a manifest with whole wells (or other groups) assigned to train, valid and test"
     from vstain.manifest import as_manifest
     m = as_manifest(data, source, target)
-    if not source and Path(data).suffix not in ('.csv', '.parquet', '.pq'): _ask_for_source(m, data)
+    if not source and Path(data).suffix not in TABLES: _ask_for_source(m, data)
     m = m.split(valid, test, **given)
     (m.to_parquet if Path(out).suffix == '.parquet' else m.to_csv)(out)
     print(m); print(out)
@@ -265,8 +265,11 @@ def fit(
         learn = fit_experiment(data, *overrides, **given)
     else:
         if overrides: raise ConfigError(f"{overrides[0]!r}: overrides belong to an experiment file; for {data} use options such as --lr 1e-3")
+        from vstain.manifest import as_manifest
         from vstain.train import fit
-        learn = fit(data, **given)
+        if data is not None and not given.keys() & {'source', 'init', 'resume'} and Path(data).suffix not in TABLES:
+            _ask_for_source(as_manifest(data, target=given.get('target')), data)
+        learn = fit(**given, **({} if data is None else dict(data=data)))
     print(learn.run)
 
 # %% ../nbs/90_cli.ipynb #c017
@@ -321,9 +324,10 @@ def export(
 def info(
     uri, # plate, image, TIFF, manifest, run, stainer or ONNX folder
 ):
-    "Say what is known of a plate, image, manifest, run or stainer"
+    "Say what is known of a plate, image, manifest, run, stainer or exported network"
     path = Path(uri)
-    if path.suffix in ('.csv', '.parquet', '.pq'): return _info_manifest(uri)
+    if path.suffix in TABLES: return _info_manifest(uri)
+    if path.suffix == '.onnx' or path.is_dir() and any(path.glob('*.onnx')): return _info_export(path)
     if any((path/p).exists() for p in ('stainer', 'model.json')) or path.suffix in ('.safetensors', '.json'): return _info_stainer(path)
     try: return _info_images(uri)
     except FormatError: return _info_manifest(uri) # a folder of files, if it is anything
@@ -339,6 +343,15 @@ def _info_stainer(path):
     print(load_stainer(path))
     history = path/'history.csv'
     if history.exists(): print(f"history: {history}\n" + '\n'.join(history.read_text().splitlines()[::len(history.read_text().splitlines()) - 1 or 1]))
+
+def _info_export(path):
+    from vstain.export import describe_export
+    d = describe_export(path)
+    def ports(of): return '; '.join(f"{k} ({' × '.join(map(str, shape))})" for k, shape in of.items())
+    print(f"{d['file']}: {', '.join(d['source_channels'])} → {', '.join(d['target_channels'])}, {d['network']}, {d['bytes']/1e6:.1f} MB\n"
+          f"  window of {plural(d['in_depth'], 'plane')}; trained on patches of {' × '.join(map(str, d['patch']))} voxels"
+          + (f", {' × '.join(f'{s:g}' for s in d['scale'])} µm each" if d['scale'] else '') + f"\n  takes {ports(d['inputs'])}\n  gives {ports(d['outputs'])}")
+    if d['difference_from_torch'] is not None: print(f"  differs from torch by at most {d['difference_from_torch']:.1g} of the target's scale")
 
 def _info_images(uri):
     from vstain.store import finished, is_plate, list_fovs, open_image

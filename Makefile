@@ -50,7 +50,7 @@ $(LATEST_STAMP): $(PROJECT) constraints.txt
 	@touch $@
 
 lab: env  ## JupyterLab with the tutorials; LAB='--no-browser --port 8889' hands options on
-	@cd nbs && $(abspath $(BIN))/jupyter lab $(LAB) tutorials/01_first_stain.ipynb
+	@$(BIN)/jupyter lab --ServerApp.root_dir=nbs --LabApp.default_url=/lab/tree/tutorials/01_first_stain.ipynb $(LAB)
 
 # THREADS=4 a notebook, BF16=1 (or 0) as if the processor had bfloat16 (or not), SHUFFLE=7 (or random) for another order
 TEST = $(if $(BF16),VSTAIN_BF16=$(BF16)) $(1)/python tools/test.py $(if $(FLAGS),--flags '$(FLAGS)') $(if $(THREADS),--threads $(THREADS)) $(if $(SHUFFLE),--shuffle=$(SHUFFLE))

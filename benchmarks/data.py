@@ -84,18 +84,20 @@ def viscy_loader(plate, caching=False):
     "VisCy's HCSDataModule with four weighted crops from each stack, as its examples have it, and with its cache of decompressed images"
     from viscy.data.hcs import HCSDataModule
     from viscy.transforms import NormalizeSampled, RandWeightedCropd
+    plate = str(Path(plate).resolve())
     dm = HCSDataModule(plate, 'Phase3D', 'Nuclei', PATCH[0], split_ratio=.75, batch_size=BS, num_workers=0, yx_patch_size=PATCH[1:], caching=caching,
         normalizations=[NormalizeSampled(['Phase3D'], 'fov_statistics', 'mean', 'std'), NormalizeSampled(['Nuclei'], 'dataset_statistics', 'mean', 'std')],
         augmentations=[RandWeightedCropd(['Phase3D', 'Nuclei'], w_key='Nuclei', spatial_size=[-1, *PATCH[1:]], num_samples=4)])
     dm.trainer = None
-    if caching: dm.prepare_data()
-    dm.setup('fit')
+    with contextlib.chdir(Path(plate).parent):  # VisCy leaves a data.log where it runs
+        if caching: dm.prepare_data()
+        dm.setup('fit')
     return lambda: dm.train_dataloader()
 
 
 def viscy_elsewhere(python, plate, caching, seconds):
     "Patches in a second by VisCy in another environment"
-    p = subprocess.run([python, __file__, '--only-viscy', str(plate), '--seconds', str(seconds), *(['--caching', '1'] if caching else [])], capture_output=True, text=True, env={**os.environ, 'TMPDIR': str(Path(plate).parent)})
+    p = subprocess.run([python, str(Path(__file__).resolve()), '--only-viscy', str(Path(plate).resolve()), '--seconds', str(seconds), *(['--caching', '1'] if caching else [])], capture_output=True, text=True, cwd=Path(plate).parent, env={**os.environ, 'TMPDIR': str(Path(plate).parent)})  # VisCy leaves a data.log where it runs
     if p.returncode: raise SystemExit(f'VisCy failed:\n{p.stderr[-2000:]}')
     return json.loads(p.stdout.splitlines()[-1])
 

@@ -205,7 +205,7 @@ def write_prediction(
 def summary(
     df, # table that `evaluate` gave; or {name: table}, to set several models side by side
     by='channel', # column or columns to group by, e.g. ['split', 'channel']; `dims` is always added
-    text:bool=True, # '0.812 ± 0.031'; without it columns (metric, mean), (metric, sd), (metric, n)
+    text:bool=True, # '0.812 ± 0.031', and no 3D row that is as its 2D row, as where a stack has one known plane; without it columns (metric, mean), (metric, sd), (metric, n)
 )->pd.DataFrame: # a row for each group, column `n` the number of samples
     "Mean ± standard deviation over samples"
     if isinstance(df, dict): df, by = pd.concat([d.assign(model=k) for k, d in df.items()]), [*_names(by), 'model']
@@ -218,6 +218,8 @@ def summary(
         stats = df.groupby([*by, 'sample'], observed=True)[metrics].mean().groupby(by, observed=True).agg(['mean', 'std', 'count'])
     n = df.groupby(by, observed=True)['sample'].nunique()
     if not text: return stats.rename(columns=dict(std='sd', count='n'), level=1)
+    alike = {i for i in stats.index if i[-1] == '3D' and (two := (*i[:-1], '2D')) in stats.index and np.allclose(stats.loc[i].astype(float), stats.loc[two].astype(float), 1e-9, 0, True)}
+    stats, n = (x[[i not in alike for i in x.index]] for x in (stats, n))
     return pd.DataFrame({'n': n} | {k: [_plus_minus(*v, of) for v, of in zip(stats[k].values, n)] for k in metrics}, index=stats.index)
 
 def _names(by): return [by] if isinstance(by, str) else list(by)

@@ -219,9 +219,11 @@ def from_folder(cls:Manifest,
         target = source
         if isinstance(axes, dict): axes = {'target': axes.get('source')} | axes
     roles = {r: w if isinstance(w, dict) else {None: w} for r, w in dict(source=source, target=target, labels=labels, weight=weight).items() if w is not None}
-    found = _sort_files(folder, _all_files(folder), {(r, c): p for r, w in roles.items() for c, p in w.items()})
+    files, masks = _object_masks(_all_files(folder), roles)
+    found = _sort_files(folder, files, {(r, c): p for r, w in roles.items() for c, p in w.items()})
     rows = _paired_rows(folder, roles, found, partial) if paired else _unpaired_rows(folder, roles, found)
     said = dict(source=_named_channels('source', source_channels, source_names), target=_named_channels('target', target_channels, target_names))
+    _add_masks(folder, rows, masks, partial)
     for row in rows:
         for role in [r for r in roles if r in row]:
             row |= said.get(role, {})
@@ -237,13 +239,32 @@ def _row(folder, sample, role, parts):
     named = {k: v for _, d in parts.values() for k, v in d.items()}
     return named | {'sample': sample, role: paths[0] if len(paths) == 1 else paths, f'{role}_channels': [c for c in parts if c is not None]}
 
+def _object_masks(files, roles):
+    "The files that are no masks of single objects, and the pattern of those that are, which leaves `roles`; None where there are none"
+    of, source = (roles.get(r, {}).get(None) for r in ('labels', 'source'))
+    fields = [re.findall(r'\{(\w+)\}', p) if isinstance(p, str) else [] for p in (of, source)]
+    if not fields[0] or not set(fields[0]) <= set(fields[1]) or '*' not in of.rsplit('/', 1)[-1]: return files, None
+    hits = {f: g.groupdict() for f in files if (g := _regex(of, files).fullmatch(f))}
+    if len({tuple(g.items()) for g in hits.values()}) == len(hits): return files, None # one file a sample
+    del roles['labels']
+    return [f for f in files if f not in hits], (of, list(hits.values()))
+
+def _add_masks(folder, rows, masks, partial):
+    "Labels that are the pattern of a sample's masks"
+    if masks is None: return
+    pattern, there = masks; names = list(there[0])
+    known = {tuple(g[n] for n in names) for g in there}
+    for row in rows:
+        if tuple(row[n] for n in names) in known: row['labels'] = glob.escape(str(folder).rstrip('/')) + '/' + pattern.format(**{n: glob.escape(row[n]) for n in names})
+        elif not partial: raise ManifestError(f"{folder}: sample {row['sample']} has no masks {pattern!r}; add them, or say partial=True")
+
 def _paired_rows(folder, roles, found, partial, first='source'):
     samples = sorted(set().union(*found.values()))
     lacking = {k: [s for s in samples if s not in f] for k, f in found.items()}
     worst = max(lacking, key=lambda k: len(lacking[k]))
     if lacking[worst] and not partial:
         n, role = len(lacking[worst]), ' '.join(filter(None, worst))
-        raise ManifestError(f"{folder}: {n} of {len(samples)} samples lack{'s' if n == 1 else ''} a file for {role} {roles[worst[0]][worst[1]]!r}: {', '.join(lacking[worst][:5])}; add the files, make the patterns fit, or say partial=True")
+        raise ManifestError(f"{folder}: {n} of {len(samples)} samples lack{'s' if n == 1 else ''} a file for {role} {roles[worst[0]][worst[1]]!r}: {', '.join(lacking[worst][:5])}; add the files, make the patterns fit, or say partial=True" + "; files with one mask for each object are found as source='{id}/…', labels='{id}/…'"*('labels' in roles))
     rows = []
     for s in [s for s in samples if all(s in found[first, c] for c in roles[first])]:
         rows.append({})
@@ -489,7 +510,7 @@ def _near(table, uri):
     if not uri or _is_url(uri) or Path(uri).is_absolute(): return uri
     if _is_url(table): return f"{str(table).rsplit('/', 1)[0]}/{uri}"
     near = Path(table).absolute().parent/uri
-    return str(near) if not Path(uri).exists() and near.exists() else uri
+    return str(near) if not Path(uri).exists() and (near.exists() or glob.has_magic(uri) and glob.glob(f'{glob.escape(str(near.parents[len(Path(uri).parts) - 1]))}/{uri}')) else uri
 
 # %% ../nbs/11_manifest.ipynb #c050
 def _parse_crop(path, n, cells):

@@ -6,7 +6,7 @@
 __all__ = ['ROLES', 'SPLITS', 'Manifest']
 
 # %% ../nbs/10a_table.ipynb #c002
-import json, numbers, re, threading, warnings
+import glob, json, numbers, re, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 
-from .core import AXES, ManifestError, MissingChannelError, MissingImageError, did_you_mean, plural, progress, rng_for
+from .core import AXES, ManifestError, MissingChannelError, MissingImageError, ShapeError, did_you_mean, plural, progress, rng_for
 from .store import Image, channels_like, find_channels, list_scenes, name_channels, open_image
 
 # %% ../nbs/10a_table.ipynb #c005
@@ -208,6 +208,30 @@ def _with_unknown(img, value):
 
 def _unknown_levels(img, value): return [_with_unknown(i, value) for i in img.pyramid[1:]]
 
+# %% ../nbs/10a_table.ipynb #cha6
+class _Objects:
+    "Masks of one object each as the labels 1, 2, 3 … of one image"
+    def __init__(self, images):
+        first = images[0]; odd = next((i for i in images if i.shape[2:] != first.shape[2:] or i.shape[0] != first.shape[0]), None)
+        if odd is not None: raise ShapeError(f"masks of one sample must be of one size: {odd.uri} is TCZYX {odd.shape}, {first.uri} {first.shape}")
+        self.images, self.shape, self.dtype = images, (first.shape[0], 1, *first.shape[2:]), np.dtype('uint16' if len(images) < 2**16 else 'uint32')
+    def __getitem__(self, key):
+        out = np.zeros([len(range(n)[k]) for n, k in zip((self.shape[0], 1, *self.shape[2:]), (key[0], slice(None), *key[2:]))], self.dtype)
+        for n, img in enumerate(self.images, 1): out[img.read(key[0], 0, *key[2:]) > 0] = n
+        return out[:, key[1]]
+    def identity(self): # asked for by `Image.identity`
+        "That of the masks, in their order"
+        return ' '.join(i.identity([0]) for i in self.images)
+
+def _open_objects(pattern, **kw):
+    "The label image of a pattern, None for a path that is none"
+    if not (isinstance(pattern, str) and glob.has_magic(pattern)) or '://' in pattern or Path(pattern).exists(): return None
+    files = sorted(glob.glob(pattern, recursive=True))
+    if not files: raise MissingImageError(f'{pattern}: no file fits the pattern')
+    images = [open_image(f, **kw) for f in files]
+    return Image(pattern, _Objects(images), AXES, None, images[0].scale, images[0].time_step, files=[f for i in images for f in i.files], translation=images[0].translation)
+
+
 # %% ../nbs/10a_table.ipynb #c016
 _OPTIONS = ('axes', 'scene', 'level', 'unknown', 'in_file', 'scale')
 
@@ -225,16 +249,17 @@ def open(self:Manifest,
     options = {k: v for k, v in options.items() if not _missing(v) and (v or k not in ('level', 'in_file'))}
     if 'scale' in options: options['scale'] = _said_scale(options['scale'], self.path or 'manifest')
     only = role in ('weight', 'labels')
-    key = (str(uri), str(options), tuple(names), only)
+    key = (str(uri), str(options), tuple(names), only, role == 'labels')
     if key not in self._images: # opened outside the lock: `check` opens many at once
-        img = self._opened(uri, names, row['sample'], only, **options)
+        img = self._opened(uri, names, row['sample'], only, role == 'labels', **options)
         with self._lock: self._images.setdefault(key, img)
     return self._images[key]
 
 @patch
-def _opened(self:Manifest, uri, names, sample, only, in_file=None, unknown=None, timepoints=None, **kw):
+def _opened(self:Manifest, uri, names, sample, only, labels, in_file=None, unknown=None, timepoints=None, **kw):
     img = self.arrays.get(uri) if isinstance(uri, str) else None
     if img is None and str(uri).startswith('array://'): raise MissingImageError(f'{uri}: this array was in the memory of another program')
+    if img is None and labels: img = _open_objects(uri, **kw)
     img = _called(_open_scene(uri, **kw) if img is None else img, names, in_file or {}, isinstance(uri, list))
     if only and names and img.channels != names: img = img.view(c=names)
     if timepoints is not None:

@@ -65,18 +65,26 @@ def _voxel_bytes(dtype, where):
         raise FormatError(f'{where}: voxels of type {str(dtype)[:80]!r} are not read, only numbers; convert them with the program that wrote them')
     return 2 if dtype == 'bfloat16' else np.dtype(dtype).itemsize
 
-def _check_codec(codec, where):
-    "Refuse a codec, or one inside of it, that could do more than decode numbers"
-    codec = {'name': codec} if isinstance(codec, str) else codec
-    name = (codec.get('name') or codec.get('id')) if isinstance(codec, dict) else codec
-    if not isinstance(name, str) or name.removeprefix('numcodecs.') not in _CODECS and not re.fullmatch(r'(numcodecs\.)?imagecodecs_\w+', name):
-        raise FormatError(f'{where}: the codec {str(name)[:80]!r} is not one that is known to decode numbers and to do nothing else, and is not run; '
-                          'if you trust the file, write it anew without this codec, with the program that made it')
-    given = codec.get('configuration') or {} if 'name' in codec else codec
-    if not isinstance(given, dict): raise FormatError(f'{where}: the codec {name!r} has no configuration that can be understood')
-    for key in ('dtype', 'astype', 'encode_dtype', 'decode_dtype'):
-        if given.get(key) is not None: _voxel_bytes(given[key], where)
-    for inner in (o for key in ('codecs', 'index_codecs') for o in _listed(given.get(key), where)): _check_codec(inner, where)
+def _foreign(codecs, where):
+    "Names of the codecs, and of those inside of them, that could do more than decode numbers"
+    for codec in _listed(codecs, where):
+        codec = {'name': codec} if isinstance(codec, str) else codec
+        name = (codec.get('name') or codec.get('id')) if isinstance(codec, dict) else codec
+        if not isinstance(name, str) or name.removeprefix('numcodecs.') not in _CODECS and not re.fullmatch(r'(numcodecs\.)?imagecodecs_\w+', name):
+            yield str(name)[:80]
+            continue
+        given = codec.get('configuration') or {} if 'name' in codec else codec
+        if not isinstance(given, dict): raise FormatError(f'{where}: the codec {name!r} has no configuration that can be understood')
+        for key in ('dtype', 'astype', 'encode_dtype', 'decode_dtype'):
+            if given.get(key) is not None: _voxel_bytes(given[key], where)
+        for key in ('codecs', 'index_codecs'): yield from _foreign(given.get(key), where)
+
+def _check_codecs(codecs, where):
+    "Refuse foreign codecs"
+    if not (bad := list(_foreign(codecs, where))): return
+    named = f"codec {bad[0]!r} is" if len(bad) == 1 else f"codecs {', '.join(map(repr, bad))} are"
+    raise FormatError(f'{where}: the {named} not known to decode numbers and do nothing else, and not run; if you trust the file, write it anew '
+                      'without, with the program that made it')
 
 def _listed(v, where):
     if v is not None and not isinstance(v, list): raise FormatError(f'{where}: a list was expected in the metadata, not {str(v)[:80]!r}')
@@ -98,15 +106,16 @@ def check_array(
     except (TypeError, KeyError): raise FormatError(f'{where}: no metadata of a Zarr array') from None
     shape, at = _counts(get('shape'), 0, where, 'shape'), f'{where}: a chunk'
     if fmt == 2:
+        _check_codecs([*_listed(get('filters'), where), *([get('compressor')] if get('compressor') is not None else [])], where)
         size = _voxel_bytes(get('dtype'), where)
-        for codec in [*_listed(get('filters'), where), *([get('compressor')] if get('compressor') is not None else [])]: _check_codec(codec, where)
         chunk = _counts(get('chunks'), 1, where, 'chunk', len(shape))
     elif fmt == 3:
+        codecs = _listed(get('codecs'), where); _check_codecs(codecs, where)
         size, grid = _voxel_bytes(get('data_type'), where), get('chunk_grid') or {}
+        if not isinstance(grid, dict) or not isinstance(grid.get('configuration', {}), dict): raise FormatError(f'{where}: no grid of chunks')
         if _listed(get('storage_transformers'), where): raise FormatError(f'{where}: storage transformers are not read')
         if grid.get('name') != 'regular': raise FormatError(f"{where}: only a regular grid of chunks is read, not {str(grid.get('name'))[:80]!r}")
-        codecs = _listed(get('codecs'), where); chunk = _counts(grid.get('configuration', {}).get('chunk_shape'), 1, where, 'chunk', len(shape))
-        for codec in codecs: _check_codec(codec, where)
+        chunk = _counts(grid.get('configuration', {}).get('chunk_shape'), 1, where, 'chunk', len(shape))
         while len(codecs) == 1 and isinstance(codecs[0], dict) and codecs[0].get('name') == 'sharding_indexed': # parts of which are read alone
             given = codecs[0].get('configuration') or {}; inner = _counts(given.get('chunk_shape'), 1, where, 'chunk', len(shape))
             check_memory(16*math.prod(-(-n//k) for n, k in zip(chunk, inner)), f'{where}: the index of a shard {chunk} of chunks {inner}', .25)

@@ -214,12 +214,20 @@ def _as_ngff(ms):
     datasets = [dict(path=d['path'], coordinateTransformations=[dict(type='scale', scale=t['scale']), dict(type='translation', translation=t.get('translate', [0]*len(t['scale'])))]) for d, t in zip(ms['datasets'], tr)]
     return {**ms, 'datasets': datasets, 'axes': [dict(name=a, unit=u) for a, u in itertools.zip_longest(tr[0]['axes'], tr[0].get('units', []))]}
 
+def _check_version(version, group):
+    "Warn of what was written after this was"
+    known = re.match(r'(\d+)\.(\d+)', str(version))
+    if known and tuple(map(int, known.groups())) > (0, 5):
+        warnings.warn(f"{_container(group)}: OME-Zarr {version} is newer than 0.5, the newest known here; axes, scale and place may be misread. Compare what open_image says of them, or write it as 0.5")
+
+def _container(path): return re.match(r'.*?[.]zarr(?=/|$)|.*', str(path))[0] # warned of once for a plate
+
 def _open_ngff(group, level=0, axes=None, uri=None, found=None):
     "An image of an OME-Zarr group"
     found = found or _zarr_attrs(group)
     if not found or not found[1].get('multiscales'): raise MissingImageError(f'{group}: no image here, though it is listed as one')
     attrs, ome, fmt = found
-    ms = _as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets', [])
+    ms = _as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets', []); _check_version(ome.get('version', ms.get('version')), group)
     if not 0 <= level < len(datasets): raise MissingImageError(f'{group}: no resolution level {level}; it has {len(datasets)}')
     path = within(group, datasets[level].get('path'))
     array = _open_zarr_array(path, fmt)
@@ -479,7 +487,7 @@ class _BioArray:
 def _bio(path):
     try: return need('bioio', 'bioio').BioImage(path)
     except VstainError: raise
-    except Exception as e: raise FormatError(f"{path}: neither OME-Zarr nor a kind of image that is known ({', '.join(_READERS)}), and bioio cannot read it either ({str(e)[:200]})") from e
+    except Exception as e: raise FormatError(f"{path}: neither OME-Zarr nor a kind of image that is known ({', '.join(_READERS)}), and bioio cannot read it either ({e})") from e
 
 def _load_bio(path, scene, level):
     one = _bio(path); one.set_scene(scene)
@@ -528,17 +536,24 @@ def open_image(
     if isinstance(uri, (list, tuple)):
         return choose_channels(stack_images([open_image(u, axes, None, level, scene, storage_options, None, scale) for u in uri]), channels, names)
     path = as_path(uri, storage_options)
+    if axes is not None and not isinstance(axes, str): raise FormatError(f"{path}: axes are letters of {AXES}, such as 'ZYX', not {axes!r}")
     if isinstance(path, Path) and not path.exists(): raise MissingImageError(f"{path}: no such file or folder{_nearest_parent(path)}")
     img = _reader(path)(path, level, axes, scene)
     if scale is not None: img.with_scale(scale)
-    for note in () if scale is not None else img.notes: warnings.warn(f'{re.match(r".*?[.]zarr(?=/|$)|.*", str(path))[0]}: {note}') # once for a plate
+    for note in () if scale is not None else img.notes: warnings.warn(f'{_container(path)}: {note}')
     return choose_channels(img, channels, names)
 
-_MAKERS = ('.czi', '.lif', '.nd2')
+_MAKERS, _HDF5 = ('.czi', '.lif', '.nd2'), ('.h5', '.hdf5')
+
+def _open_hdf5(path, level=0, axes=None, scene=None):
+    raise FormatError(f"{path}: an HDF5 file holds arrays of any kind, and nothing says which is the image. Open it with h5py, f = h5py.File({path.name!r}), "
+                      "and take it from there: Manifest.from_arrays(f['raw'][:], f['truth'][:], scale=(z, y, x)), or from_array(f['raw'][:], axes='ZYX') for one image; or save it as OME-Zarr or TIFF")
+
 
 def _reader(path):
     "What opens a path; a local file of an unknown ending is for bioio"
     suffix = path.suffix.lower()
+    if suffix in _HDF5 or isinstance(path, Path) and suffix not in (*_READERS, '.ims') and path.is_file() and open(path, 'rb').read(8) == b'\x89HDF\r\n\x1a\n': return _open_hdf5
     return _READERS[suffix] if suffix in _READERS else _open_bio if suffix in _MAKERS or isinstance(path, Path) and path.is_file() else _open_zarr
 
 def _nearest_parent(path):
@@ -628,7 +643,10 @@ def plate_root(
 # %% ../nbs/10_store.ipynb #c032
 class ImageWriter:
     "A TCZYX array on disk that is filled block by block"
-    def __init__(self, array): self.array, self.shape, self.chunks = array, tuple(array.shape), tuple(array.chunk_layout.read_chunk.shape)
+    def __init__(self, array):
+        self.array, self.shape, self.chunks = array, tuple(array.shape), tuple(array.chunk_layout.read_chunk.shape)
+        t, c, z, y, x = self.shape
+        self._step, self._seen = max(1, math.ceil((t*z*y*x/2**18)**.5)), [[] for _ in range(c)] # every so many rows and columns one is looked at
     def write(self,
         block:np.ndarray, # TCZYX
         t:int=0, # timepoint of its first voxel
@@ -640,7 +658,17 @@ class ImageWriter:
         "Start to write `block` with its first voxel at (t, c, z, y, x)"
         lo = (t, c, z, y, x); hi = tuple(l + n for l, n in zip(lo, block.shape))
         if block.ndim != 5 or any(h > n for h, n in zip(hi, self.shape)): raise ShapeError(f'a block of {block.shape} at {lo} does not fit into {self.shape}')
+        for i, one in enumerate(np.moveaxis(block[..., -y % self._step::self._step, -x % self._step::self._step], 1, 0)): self._seen[c + i].append(one[np.isfinite(one)])
         return self.array[tuple(slice(l, h) for l, h in zip(lo, hi))].write(block)
+    def windows(self)->list: # {'start', 'end', 'min', 'max'} for each channel, None where nothing was written
+        "What viewers show as black and white, by OME-NGFF's `omero`: all but the lowest and highest thousandth of what was written"
+        out = []
+        for v in self._seen:
+            v = np.concatenate(v) if v else np.zeros(0)
+            if not v.size: out.append(None); continue
+            start, end = (float(f'{p:.6g}') for p in np.percentile(v.astype(float), (.1, 99.9)))
+            out.append(dict(start=start, end=end if end > start else start + 1, min=min(start, float(v.min())), max=max(end, start + 1, float(v.max()))))
+        return out
 
 # %% ../nbs/10_store.ipynb #c033
 def _default_chunks(shape):
@@ -668,6 +696,13 @@ def _check_inside(path):
     if roots and roots[-1].resolve() not in (real, *real.parents):
         raise FormatError(f'{path} leads by a link to {real}, out of {roots[-1]}, and is read only; to write there name {real} itself')
 
+def _set_windows(path, windows):
+    "How bright viewers show each channel"
+    file = next(f for f in (Path(path)/'zarr.json', Path(path)/'.zattrs') if f.exists())
+    meta = read_json(file); ome = meta['attributes']['ome'] if file.name == 'zarr.json' else meta
+    for c, w in zip(ome['omero']['channels'], windows): c.update(window=w or c['window'])
+    write_json(file, meta)
+
 # %% ../nbs/10_store.ipynb #c035
 @contextlib.contextmanager
 def create_image(
@@ -688,7 +723,9 @@ def create_image(
     with writing(path):
         tmp = temp_beside(path)
         try:
-            yield _create_fov(tmp, shape, channels, dtype, scale, version, chunks, attrs, time_step, translation)
+            writer = _create_fov(tmp, shape, channels, dtype, scale, version, chunks, attrs, time_step, translation)
+            yield writer
+            _set_windows(tmp, writer.windows())
             take_place(tmp, path, lambda p: not _holds_image(p)) # but the empty group that holds a position's place in a plate
         finally: shutil.rmtree(tmp, ignore_errors=True)
 
@@ -769,7 +806,7 @@ def write_pyramid(
     levels:int=None, # how many to add; by default until a plane has at most 256 × 256 voxels
     labels:bool=False, # voxels are labels, of which no mean is taken
 )->list: # `levels` of the image; raises `OutputExistsError` where it has several already, `FormatError`
-    "Add coarser levels to an OME-Zarr image"
+    "Add coarser levels to an OME-Zarr image and to its labels"
     if is_plate(uri): return [write_pyramid(u, levels, labels) for u in list_fovs(uri).values()]
     img = open_image(uri); group = img.group
     if group is None or 'multiscales' not in _zarr_attrs(group)[1]: raise FormatError(f'{uri}: levels are added to local OME-Zarr images only')
@@ -792,6 +829,8 @@ def write_pyramid(
         ms['datasets'].append(dict(path=name, coordinateTransformations=[dict(type='scale', scale=list(scale*total)), dict(type='translation', translation=list(shift + scale*(total - 1)/2))]))
         levels = levels and levels - 1
     _update_group(group, {'ome': {'multiscales': [ms]}} if img.version == '0.5' else {'multiscales': [ms]})
+    for at in [within(group/'labels', n) for n in img.labels()]: # so that both have the same levels
+        if finished(at) and len(open_image(at).levels) == 1: write_pyramid(at, len(ms['datasets']) - 1, labels=True)
     return open_image(uri).levels
 
 # %% ../nbs/10_store.ipynb #c047

@@ -569,7 +569,7 @@ def _well_names(wells):
 
 # %% ../nbs/01_synth.ipynb #c090
 CHANNELS = ['Phase3D', 'Nuclei', 'Membrane']
-_axes = [TimeAxisMeta(name='T', unit='second'), ChannelAxisMeta(name='C'), *(SpaceAxisMeta(name=a, unit='micrometer') for a in 'ZYX')]
+_axes = [TimeAxisMeta(name='t', unit='second'), ChannelAxisMeta(name='c'), *(SpaceAxisMeta(name=a, unit='micrometer') for a in 'zyx')]
 
 def _chunks(shape): return (1, 1, *(min(n, m) for n, m in zip(shape[2:], (16, 512, 512))))
 
@@ -581,7 +581,7 @@ def _create_labels(fov, names, shape, multiscale, version):
     for name in names:
         group = labels.create_group(name)
         arrays[name] = group.create_array('0', shape=shape, chunks=_chunks(shape), dtype='i4', fill_value=0,
-            chunk_key_encoding={'name': 'default' if version == '0.5' else 'v2', 'separator': '/'})
+            chunk_key_encoding={'name': 'default' if version == '0.5' else 'v2', 'separator': '/'}, dimension_names=list('tczyx') if version == '0.5' else None)
         group.attrs.update(wrap({'multiscales': [{**multiscale, 'name': name}], 'image-label': {'version': version, 'source': {'image': '../../'}}}))
     return arrays
 

@@ -74,10 +74,10 @@ def _add_integers(self:Moments, x):
     x, lo, hi = x.astype(np.uint8, copy=False) if x.dtype == bool else x, int(x.min()), int(x.max())
     wide = self.offset or hi > np.iinfo(np.int16).max
     counts = _counts(x.astype(np.int32) + self.offset if wide else np.ascontiguousarray(x.astype(x.dtype.newbyteorder('='), copy=False)).view(np.uint8 if x.itemsize == 1 else np.int16))
-    values = np.arange(len(counts), dtype=float) - self.offset
-    self.counts[:len(counts)] += counts
-    self.lo, self.hi, mean = min(self.lo, lo), max(self.hi, hi), np.dot(counts, values)/x.size
-    self._merge(x.size, mean, float(np.dot(counts, (values - mean)**2)))
+    first, values = lo + self.offset, np.arange(lo, hi + 1)
+    counts = counts[first:]; self.counts[first:first + len(counts)] += counts
+    self.lo, self.hi, mean = min(self.lo, lo), max(self.hi, hi), int((counts*values).sum())/x.size
+    self._merge(x.size, mean, float((counts*(values - mean)**2).sum()))
     return self
 
 @patch
@@ -89,7 +89,8 @@ def _add_piece(self:Moments, x):
         return self._add_piece(x[ok]) if ok.any() else None
     off = x.astype(np.float64); about = off[:1024].mean(); off -= about; shift = float(off.sum())/x.size
     self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
-    self._merge(x.size, float(about) + shift, float(np.dot(off, off)) - shift**2*x.size)
+    off *= off # no dot product: BLAS would share it out to threads that wait for each other
+    self._merge(x.size, float(about) + shift, float(off.sum()) - shift**2*x.size)
     first, counts = _first_bin(lo), _counts(_float_bins(np.ascontiguousarray(x, dtype=np.float32), lo))
     self.counts[first:first + len(counts)] += counts
 

@@ -218,9 +218,14 @@ def summary(
         stats = df.groupby([*by, 'sample'], observed=True)[metrics].mean().groupby(by, observed=True).agg(['mean', 'std', 'count'])
     n = df.groupby(by, observed=True)['sample'].nunique()
     if not text: return stats.rename(columns=dict(std='sd', count='n'), level=1)
-    alike = {i for i in stats.index if i[-1] == '3D' and (two := (*i[:-1], '2D')) in stats.index and np.allclose(stats.loc[i].astype(float), stats.loc[two].astype(float), 1e-9, 0, True)}
-    stats, n = (x[[i not in alike for i in x.index]] for x in (stats, n))
+    kept = [i for i in stats.index if not _as_2d(stats, i)]
+    stats, n = stats.loc[kept], n.loc[kept]
     return pd.DataFrame({'n': n} | {k: [_plus_minus(*v, of) for v, of in zip(stats[k].values, n)] for k in metrics}, index=stats.index)
+
+def _as_2d(stats, i):
+    "Is this a 3D row that says what its 2D row says?"
+    two = (*i[:-1], '2D')
+    return i[-1] == '3D' and two in stats.index and np.allclose(stats.loc[i].astype(float), stats.loc[two].astype(float), 1e-9, 0, True)
 
 def _names(by): return [by] if isinstance(by, str) else list(by)
 

@@ -72,7 +72,8 @@ def from_ome_zarr(cls:Manifest,
     fovs = [f for root, stem in zip(uris, _unique_stems(uris)) for f in _fovs(root, stem, len(uris) > 1)]
     fovs = _choose_wells(fovs, wells, without, uri)
     if not fovs: raise ManifestError(f'{uri}: no field of view' + (f" in wells {', '.join(_names(wells))}" if wells else ''))
-    said = {r: _named_channels(r, v, names) for r, v, names in (('source', source, source_names), ('target', target, target_names), ('weight', weight, None))}
+    asked = (('source', source, source_names), ('target', target, target_names), ('weight', weight, None))
+    said = {r: _named_channels(r, v, names) for r, v, names in asked}
     return cls(pd.DataFrame(_in_threads(lambda f: _ome_row(f, said, labels), fovs, 'fields of view')))._taken(timepoints, expand)
 
 def _fovs(root, stem, many):
@@ -239,6 +240,7 @@ def _row(folder, sample, role, parts):
     named = {k: v for _, d in parts.values() for k, v in d.items()}
     return named | {'sample': sample, role: paths[0] if len(paths) == 1 else paths, f'{role}_channels': [c for c in parts if c is not None]}
 
+# %% ../nbs/11_manifest.ipynb #cha8
 def _object_masks(files, roles):
     "The files that are no masks of single objects, and the pattern of those that are, which leaves `roles`; None where there are none"
     of, source = (roles.get(r, {}).get(None) for r in ('labels', 'source'))
@@ -255,9 +257,11 @@ def _add_masks(folder, rows, masks, partial):
     pattern, there = masks; names = list(there[0])
     known = {tuple(g[n] for n in names) for g in there}
     for row in rows:
-        if tuple(row[n] for n in names) in known: row['labels'] = glob.escape(str(folder).rstrip('/')) + '/' + pattern.format(**{n: glob.escape(row[n]) for n in names})
+        if tuple(row[n] for n in names) in known:
+            row['labels'] = glob.escape(str(folder).rstrip('/')) + '/' + pattern.format(**{n: glob.escape(row[n]) for n in names})
         elif not partial: raise ManifestError(f"{folder}: sample {row['sample']} has no masks {pattern!r}; add them, or say partial=True")
 
+# %% ../nbs/11_manifest.ipynb #cha9
 def _paired_rows(folder, roles, found, partial, first='source'):
     samples = sorted(set().union(*found.values()))
     lacking = {k: [s for s in samples if s not in f] for k, f in found.items()}
@@ -510,7 +514,8 @@ def _near(table, uri):
     if not uri or _is_url(uri) or Path(uri).is_absolute(): return uri
     if _is_url(table): return f"{str(table).rsplit('/', 1)[0]}/{uri}"
     near = Path(table).absolute().parent/uri
-    return str(near) if not Path(uri).exists() and (near.exists() or glob.has_magic(uri) and glob.glob(f'{glob.escape(str(near.parents[len(Path(uri).parts) - 1]))}/{uri}')) else uri
+    there = near.exists() or glob.has_magic(uri) and glob.glob(f'{glob.escape(str(Path(table).absolute().parent))}/{uri}')
+    return str(near) if not Path(uri).exists() and there else uri
 
 # %% ../nbs/11_manifest.ipynb #c050
 def _parse_crop(path, n, cells):
@@ -700,7 +705,9 @@ def _voxel_problems(img, channels, role, counts):
         try: v = _scan(img, c)
         except VstainError as e: out.append((role, 'error', f'{name} {e}'.strip())); continue
         if role != 'source': counts[role, name] = (v['known'], v['above'])
-        if c == img.alpha and v['lo'] == v['hi']: out.append((role, 'warning', f"{name} is a picture's alpha, {v['lo']:g} everywhere, which says nothing; leave it out, as with {role}_channels={[n for n in img.channels if n != name]}"))
+        if c == img.alpha and v['lo'] == v['hi']:
+            others = [n for n in img.channels if n != name]
+            out.append((role, 'warning', f"{name} is a picture's alpha, {v['lo']:g} everywhere, which says nothing; leave it out, as with {role}_channels={others}"))
         else: out += [(role, severity, f'{name} {why}'.strip()) for severity, why in _bad_voxels(v, role)]
     return out
 

@@ -91,6 +91,7 @@ def _one(self:Monai, sample, seed, transform):
         except Exception as e: raise ConfigError(f"{self.name} failed on a sample with {', '.join(f'{r} {tuple(x.shape)}' for r, x in given.items())}: {e}") from e
     return {r: self._back(new[r], r, x, ids) for r, x in sample.items()}
 
+# %% ../nbs/20e_pipeline.ipynb #cha2
 def _small(labels):
     "(label of each number, numbers from 0 as float32), the label 0 at 0"
     ids, inverse = torch.cat([labels.new_zeros(1), labels.flatten()]).unique(return_inverse=True)

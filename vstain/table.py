@@ -134,6 +134,7 @@ def _said_scale(v, where):
     if not all(s and 0 < s < np.inf for s in (z or 1., y, x)) or z == 0: raise ManifestError(f"{where}: a scale is (z, y, x) in µm, such as '(0.5, 0.2, 0.2)', or '(?, 0.2, 0.2)' where the distance of planes is unknown; not {v!r}")
     return z, y, x
 
+# %% ../nbs/10a_table.ipynb #chb0
 def _slice(v, where='timepoints'):
     "A slice from 'start:stop:step'"
     if isinstance(v, (slice, range)): return slice(v.start, v.stop, v.step)
@@ -212,11 +213,13 @@ def _unknown_levels(img, value): return [_with_unknown(i, value) for i in img.py
 class _Objects:
     "Masks of one object each as the labels 1, 2, 3 … of one image"
     def __init__(self, images):
-        first = images[0]; odd = next((i for i in images if i.shape[2:] != first.shape[2:] or i.shape[0] != first.shape[0]), None)
+        first = images[0]
+        odd = next((i for i in images if i.shape[2:] != first.shape[2:] or i.shape[0] != first.shape[0]), None)
         if odd is not None: raise ShapeError(f"masks of one sample must be of one size: {odd.uri} is TCZYX {odd.shape}, {first.uri} {first.shape}")
-        self.images, self.shape, self.dtype = images, (first.shape[0], 1, *first.shape[2:]), np.dtype('uint16' if len(images) < 2**16 else 'uint32')
+        self.images, self.shape = images, (first.shape[0], 1, *first.shape[2:])
+        self.dtype = np.dtype('uint16' if len(images) < 2**16 else 'uint32')
     def __getitem__(self, key):
-        out = np.zeros([len(range(n)[k]) for n, k in zip((self.shape[0], 1, *self.shape[2:]), (key[0], slice(None), *key[2:]))], self.dtype)
+        out = np.zeros([len(range(n)[k]) for n, k in zip(self.shape, (key[0], slice(None), *key[2:]))], self.dtype)
         for n, img in enumerate(self.images, 1): out[img.read(key[0], 0, *key[2:]) > 0] = n
         return out[:, key[1]]
     def identity(self): # asked for by `Image.identity`
@@ -229,7 +232,8 @@ def _open_objects(pattern, **kw):
     files = sorted(glob.glob(pattern, recursive=True))
     if not files: raise MissingImageError(f'{pattern}: no file fits the pattern')
     images = [open_image(f, **kw) for f in files]
-    return Image(pattern, _Objects(images), AXES, None, images[0].scale, images[0].time_step, files=[f for i in images for f in i.files], translation=images[0].translation)
+    files, first = [f for i in images for f in i.files], images[0]
+    return Image(pattern, _Objects(images), AXES, None, first.scale, first.time_step, files=files, translation=first.translation)
 
 
 # %% ../nbs/10a_table.ipynb #c016
@@ -268,6 +272,7 @@ def _opened(self:Manifest, uri, names, sample, only, labels, in_file=None, unkno
         if len(t) < img.shape[0]: img = img.view(t=slice(t.start, t.stop, t.step))
     return img if unknown is None else _with_unknown(img, unknown)
 
+# %% ../nbs/10a_table.ipynb #cha7
 def _called(img, names, in_file, stacked):
     "The image whose channels are called as the row calls them; names of stacked files are theirs in their order"
     if not names: return img
@@ -318,12 +323,14 @@ def _as_source(df, role):
     "Columns that make a role of the source's images"
     return {c.replace('source', role, 1): df[c] for c in df if c in ('source', *(f'source_{k}' for k in ('channels', *_OPTIONS)))}
 
+# %% ../nbs/10a_table.ipynb #cha8
 @patch
 def _in_order(self:Manifest, role, names):
     "The table, that says of names given to the channels of unnamed files by their order which is which, before some are chosen"
     def _by_order(i):
         row = self[i]; listed, said = row[f'{role}_channels'], row.get(f'{role}_in_file')
-        if not isinstance(row[role], str) or listed == names or len(listed) < 2 or isinstance(said, dict) and said or any(c.isdecimal() for c in listed): return None
+        settled = isinstance(said, dict) and said or any(c.isdecimal() for c in listed)
+        if settled or not isinstance(row[role], str) or listed == names or len(listed) < 2: return None
         whole = self._like(self.df.iloc[[i]].assign(**{f'{role}_channels': None})).open(0, role)
         return {} if whole.named else dict(zip(listed, map(str, range(len(listed)))))
     first = next((found for i in range(len(self)) if (found := _by_order(i)) is not None), None)
@@ -421,6 +428,7 @@ def split(self:Manifest,
     if held: warnings.warn(_what_stays(self.df['split'][kept], sum(k in held for k in keys[~kept])))
     return self._like(self.df.assign(split=self.df['split'].where(kept, pd.Series(drawn, self.df.index))))
 
+# %% ../nbs/10a_table.ipynb #cha9
 def _held(split, keys):
     "Group → 'test' or 'predict', of those that hold such rows"
     return {k: s for s in ('predict', 'test') for k in keys[split == s]}

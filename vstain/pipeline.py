@@ -139,7 +139,7 @@ def pipeline(
         if 'name' not in tfms: raise ConfigError(f"a transform needs a name, as in dict(name='Affine', rotate=20); this has {', '.join(map(str, tfms))}")
         if tfms['name'] == 'custom': raise ConfigError(f"this list had a transform of your own, {tfms.get('was', '')}; give it again")
         return [transform(**tfms)]
-    if callable(tfms): return [tfms]
+    if callable(tfms): return [_made(tfms)]
     try: return [t for part in tfms for t in pipeline(part)]
     except TypeError: raise ConfigError(f"transforms are strengths, names, dicts with a name, or functions of a batch, not {tfms!r}") from None
 
@@ -149,6 +149,12 @@ def pipeline_config(
     "Names and options of transforms, for an experiment file"
     if isinstance(tfms, str): return tfms
     return [_config(t) for t in pipeline(tfms)]
+
+def _made(t):
+    "A transform that is made, one of MONAI's in `Monai`"
+    if not any(c.__module__.startswith('monai.transforms') for c in type(t).__mro__): return t
+    if type(t).__module__.endswith('.array'): raise ConfigError(f"MONAI's {type(t).__name__} takes one array; give its form for dictionaries, {type(t).__name__}d with keys such as ['source', 'target']")
+    return Monai(t)
 
 def _config(t):
     if isinstance(t, Monai) and isinstance(t._given, str): d = dict(name=f'monai:{t.name}', order=t.order, planes=t.planes, **t.options)

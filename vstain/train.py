@@ -22,7 +22,8 @@ from fastcore.basics import partial, patch
 from omegaconf import DictConfig, OmegaConf
 from .callbacks import (EMA, Checkpoint, EpochSeed, History, LeanRecorder, Precision, Previews, Progress, Schedule, StainLearner, StopOnNaN,
                               TensorBoard, TimeBudget, load_weights, one_cycle, pearson_metrics, pick_precision, read_state)
-from .core import ConfigError, ManifestError, MissingImageError, atomic_path, did_you_mean, set_seed
+from .backbones import register_backbone
+from .core import ConfigError, ManifestError, MissingImageError, atomic_path, did_you_mean, plural, set_seed
 from .data import dataloaders
 from .losses import get_loss
 from .manifest import Manifest, as_manifest
@@ -80,7 +81,7 @@ def adamw(
 
 # %% ../nbs/41_train.ipynb #c015
 SECTIONS = dict(
-    data=dict(uri='data', **{k: k for k in 'source target patch out_depth scale classes source_norm target_norm sampler patches_per_epoch preload workers'.split()}),
+    data=dict(uri='data', **{k: k for k in 'source target patch out_depth scale classes source_norm target_norm sampler patches_per_epoch preload workers strict'.split()}),
     model=None,
     train={k: k for k in 'epochs minutes lr wd bs loss tfms ema precision monitor seed device init'.split()},
     out=dict(folder='out', experiment='experiment'))
@@ -142,8 +143,9 @@ def _check(a):
     cycles(a.epochs); _positive(a, 'minutes', 'bs', *(['lr'] if a.lr not in (None, 'find') else []))
     if a.bs != int(a.bs): raise ConfigError(f'fit: bs must be a whole number, not {a.bs!r}')
     if not 0 <= a.ema < 1: raise ConfigError(f'fit: ema must be from 0 (none) up to 1, not {a.ema}')
-    a.model = dict(name=a.model) if isinstance(a.model, str) else dict(a.model)
+    a.model = dict(a.model) if isinstance(a.model, dict) else dict(name=a.model)
     if 'name' not in a.model: raise ConfigError(f"fit: model needs a name, as in dict(name='unet2d', widths=[…]); it has {', '.join(a.model)}")
+    if not isinstance(a.model['name'], str): a.model['name'] = 'custom:' + register_backbone(a.model['name'])[0]
     a.loss_func = get_loss(**a.loss) if isinstance(a.loss, dict) else get_loss(a.loss)
     a.transforms = pipeline(a.tfms)
     pick_precision(a.precision); Progress(a.progress)
@@ -166,7 +168,7 @@ def build_learner(
     a.source_norm, a.target_norm = (Normalization.from_dict(n) for n in (a.source_norm, a.target_norm))
     set_seed(a.seed)
     dls = dataloaders(m, a.patch, int(a.bs), a.out_depth, a.source_norm, a.target_norm, a.transforms, a.patches_per_epoch,
-                      cache=a.cache, workers=a.workers, seed=a.seed, device=_device(a), scale=a.scale, sampler=a.sampler, classes=channel_names(a.classes), preload=a.preload, largest=128)
+                      cache=a.cache, workers=a.workers, seed=a.seed, device=_device(a), scale=a.scale, sampler=a.sampler, classes=channel_names(a.classes), preload=a.preload, largest=128, strict=a.strict)
     if a.minutes and not a.patches_per_epoch: dls.train.plan.n = dls.train.n = (2000 if a.sampler else 10_000)*int(a.bs) # the clock ends an epoch
     spec = dls.spec
     config = net_config(a.model['name'], len(spec.source_channels), spec.target_channels, spec.in_depth, spec.out_depth, **{k: v for k, v in a.model.items() if k != 'name'})
@@ -337,7 +339,7 @@ def fit(
     *,
     source=None, # source channels; by default the manifest's
     target=None, # target channels; by default the manifest's
-    model='unet2d', # name of a network ('unet2d', 'unet3d', 'unext2', 'monai:…', with sizes), or dict(name=…, options…)
+    model='unet2d', # name of a network ('unet2d', 'unet3d', 'unext2', 'monai:…', with sizes), a module or class of your own, or dict(name=…, options…)
     epochs:int=None, # train so many epochs with a one-cycle schedule; several numbers are as many cycles
     minutes:float=None, # or so many minutes, validation included; 10 where neither is given
     lr=None, # highest learning rate, or 'find'; by default what suits the network, such as 2e-3 for a U-Net
@@ -351,7 +353,7 @@ def fit(
     seed:int=0, # of initial weights, patches and augmentations
     out='models', # folder of all experiments
     experiment:str='stain', # name of this one: the run goes to `<out>/<experiment>/runs/<date-time>/`
-    tfms='standard', # augmentations: 'none', 'light', 'standard', 'strong', or a list of transforms, names such as 'FlipTurn', and dict(name='Affine', options…)
+    tfms='standard', # augmentations: 'none', 'light', 'standard', 'strong', or a list of transforms, MONAI's too, names such as 'FlipTurn', and dict(name='Affine', options…)
     source_norm=Normalization(level='fov'), # normalisation of the source
     target_norm=Normalization(level='dataset'), # normalisation of the target
     scale=None, # (z, y, x) or (y, x), µm per voxel that all images are brought to; by default as stored
@@ -361,7 +363,8 @@ def fit(
     cache=None, # a `DecodedCache` or `WindowBuffer` to read through; False reads from the store
     preload:bool=False, # take all images into memory first
     workers:int=0, # threads that read ahead; 0 is one
-    monitor:str='pearson', # column of the training table by which the best weights are chosen
+    strict:bool=False, # refuse images of which chunks are missing, instead of a warning
+    monitor:str='valid_loss', # column of the training table by which the best weights are chosen
     previews:int=3, # validation samples drawn while training; 0 for none
     callbacks=(), # further fastai callbacks
     device=None, # by default the GPU where there is one
@@ -395,15 +398,15 @@ def _fit(given, said):
 def _summary(learn):
     dls, spec, n = learn.dls, learn.dls.spec, sum(p.numel() for p in learn.model.parameters())
     return (f"{', '.join(spec.source_channels)} → {', '.join(spec.target_channels)}: {learn.stainer_config[0]['backbone']['name']}, {n/1e6:.2f} million parameters, patches of "
-            f"{' × '.join(map(str, spec.patch))}, {_fields(dls.train.dataset)} to train on, {len(dls.valid.dataset)} to validate, on {dls.device} in {learn.precision.precision}\nrun: {learn.run}")
-
-def _fields(dataset): return f"{len(dataset)} field{'s'*(len(dataset) != 1)} of view"
+            f"{' × '.join(map(str, spec.patch))}, {plural(len(dls.train.dataset), 'field of view', 'fields of view')} to train on, {len(dls.valid.dataset)} to validate, on {dls.device} in {learn.precision.precision}\nrun: {learn.run}")
 
 def _resume(given, said):
     run, said = Path(given['resume']), {k: v for k, v in said.items() if k != 'resume'}
     if not (run/'config.yaml').is_file(): raise MissingImageError(f"{run}: no run to resume (it has no config.yaml)")
     free = ('data', 'tfms', 'loss', 'sampler', 'callbacks', 'cache', 'preload', 'workers', 'previews', 'progress')
-    more = said.pop('epochs', None)
+    more, own = said.pop('epochs', None), said.pop('model', None)
+    if own is not None and not isinstance(own, (str, dict)): register_backbone(own)
+    elif own is not None: said['model'] = own
     if wrong := [k for k in said if k not in free]: raise ConfigError(f"resume goes on exactly as the run began, so {', '.join(wrong)} cannot be changed; with it come only epochs (more of them) and {', '.join(free)}. To train its weights in another way begin a new run: fit(…, init='{run}')")
     a = SimpleNamespace(**given | experiment_arguments(run/'config.yaml') | said)
     if a.data is None: raise ManifestError(f"{run} was trained on arrays in memory; give the same manifest again: fit(m, resume='{run}')")

@@ -296,6 +296,28 @@ def _open_bare(path, node, level, axes):
     notes = []; scale, shift, raw = _array_place(attrs, axes, notes)
     return Image(path, array, axes, None, scale, None, attrs, [path] if isinstance(path, Path) else [], translation=shift, notes=notes, raw=raw)
 
+# %% ../nbs/10_store.ipynb #cb91
+def _open_n5(path, attrs, level, axes, scene):
+    "An array of an N5 container, by tensorstore; N5 counts its axes from the fastest, as x, y, z"
+    if not isinstance(path, Path): raise FormatError(f'{path}: N5 is read from a local disk only; download it first')
+    if 'dimensions' not in attrs:
+        inside = [p.name for p in sorted(path.iterdir()) if (p/'attributes.json').exists()]
+        raise FormatError(f"{path}: an N5 group; name the array in it{' (there are ' + ', '.join(inside[:8]) + ')' if inside else ''}")
+    _single(path, level, scene)
+    shape = _counts(attrs['dimensions'], 0, path, 'shape'); chunk = _counts(attrs.get('blockSize'), 1, path, 'chunk', len(shape))
+    size, codec = _voxel_bytes(attrs.get('dataType'), path), attrs.get('compression') or attrs.get('compressionType')
+    codec = codec.get('type') if isinstance(codec, dict) else codec
+    if codec not in ('raw', 'gzip', 'bzip2', 'xz', 'blosc', 'zstd'): raise FormatError(f'{path}: the codec {str(codec)[:80]!r} of N5 is not read; write it anew with gzip, or as OME-Zarr')
+    check_memory(math.prod(chunk)*size, f'{path}: a chunk of {chunk}', .5)
+    try: array = ts.open(dict(driver='n5', kvstore=dict(driver='file', path=str(path.absolute())))).result().T
+    except ValueError as e: raise FormatError(f'{path}: this array cannot be opened ({str(e)[:300]})') from e
+    if isinstance(attrs.get('axes'), list): # as Java's programs write them, from the fastest
+        attrs = {**attrs, **{k: v[::-1] for k in ('axes', 'units', 'resolution') if isinstance(v := attrs.get(k), list)}}
+        attrs['axis_names'] = attrs.get('axis_names') or attrs['axes']
+    axes = check_axes(axes or _array_axes(attrs, {}, len(shape)) or _guess_axes(tuple(array.shape), path), len(shape), str(path)); notes = []
+    scale, shift, raw = _array_place(attrs, axes, notes)
+    return Image(path, array, axes, None, scale, None, attrs, [path], translation=shift, notes=notes, raw=raw)
+
 # %% ../nbs/10_store.ipynb #c015
 def _label_names(group):
     found = _zarr_attrs(as_path(group)/'labels')
@@ -543,6 +565,7 @@ def open_image(
     for note in () if scale is not None else img.notes: warnings.warn(f'{_container(path)}: {note}')
     return choose_channels(img, channels, names)
 
+# %% ../nbs/10_store.ipynb #cb26
 _MAKERS, _HDF5 = ('.czi', '.lif', '.nd2'), ('.h5', '.hdf5')
 
 def _open_hdf5(path, level=0, axes=None, scene=None):
@@ -576,6 +599,7 @@ def list_scenes(
 # %% ../nbs/10_store.ipynb #c027
 def _open_zarr(path, level=0, axes=None, scene=None):
     node = _zarr_node(path)
+    if node is None and (n5 := _json_at(path/'attributes.json')) is not None: return _open_n5(path, n5, level, axes, scene)
     if node is None and isinstance(path, Path): raise FormatError(f"{path}: this folder is no Zarr group or array")
     if node is None: raise MissingImageError(f"{path}: no Zarr group or array here; known files end in {', '.join(_READERS)}")
     found = _ome_of(node); ome = found[1] if found else {}

@@ -97,6 +97,7 @@ def viscy_loader(plate, caching=False):
 
 def viscy_elsewhere(python, plate, caching, seconds):
     "Patches in a second by VisCy in another environment"
+    python = os.path.abspath(shutil.which(python) or python)
     p = subprocess.run([python, str(Path(__file__).resolve()), '--only-viscy', str(Path(plate).resolve()), '--seconds', str(seconds), *(['--caching', '1'] if caching else [])], capture_output=True, text=True, cwd=Path(plate).parent, env={**os.environ, 'TMPDIR': str(Path(plate).parent)})  # VisCy leaves a data.log where it runs
     if p.returncode: raise SystemExit(f'VisCy failed:\n{p.stderr[-2000:]}')
     return json.loads(p.stdout.splitlines()[-1])

@@ -247,7 +247,7 @@ def locked(
     "Context that only one process, and one thread of it, is in at a time for the same `path`"
     import filelock
     path = Path(path); at = path.with_name(f'.{_short(path.name)}.lock')
-    with writing(at):
+    with writing(path):
         at.parent.mkdir(parents=True, exist_ok=True)
         try: lock = _acquire(filelock.FileLock(at), timeout)
         except filelock.Timeout: raise LockedError(f'{path} is held by another process ({_said_by(at) or "unknown"}) for more than {timeout:g} s; wait until it has ended, and if none runs remove {at}') from None
@@ -270,8 +270,6 @@ def temp_beside(
     "A name beside `path`, for this process alone, under which it can grow"
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f'.{_short(path.name)}.{process_name()}-{random.SystemRandom().randrange(16**6):06x}.{kind}')
-
-_temp_beside = temp_beside
 
 def _remove(path):
     "Remove a file, a link or a folder, if it is there"

@@ -15,7 +15,7 @@ from torch import nn
 
 import vstain
 
-from .core import FormatError, MissingImageError, OutputExistsError, VstainError, _temp_beside, rng_for, write_json
+from .core import FormatError, MissingImageError, OutputExistsError, VstainError, read_json, rng_for, temp_beside, write_json
 from .image import scale_text
 from .model import Stainer, load_stainer, read_description
 from .normalize import METHODS
@@ -204,13 +204,18 @@ def export_onnx(
     stainer, folder = load_stainer(getattr(stainer, 'run', stainer)), Path(folder); name = onnx_name(stainer)
     there = [n for n in (name, 'README.md', 'model.json') if (folder/n).exists()]
     if there and not overwrite: raise OutputExistsError(f"{folder} has {', '.join(there)} already; choose another folder or say overwrite=True")
-    device, precision, tmp = stainer.device, stainer.precision, _temp_beside(folder)
+    if {'README.md', 'model.json'} & {*there} and not _is_ours(folder): raise OutputExistsError(f"{folder} has {', '.join(there)} that vstain did not write, which is kept; choose another folder")
+    device, precision, tmp = stainer.device, stainer.precision, temp_beside(folder)
     try:
         tmp.mkdir(parents=True); _write_all(stainer.to('cpu', 'float32'), tmp, name, tolerance)
         folder.mkdir(parents=True, exist_ok=True)
-        for n in ('README.md', 'model.json', name): os.replace(tmp/n, folder/n)
+        for n in ('model.json', 'README.md', name): os.replace(tmp/n, folder/n)
     finally: stainer.to(device, precision); shutil.rmtree(tmp, ignore_errors=True)
     return folder/name
+
+def _is_ours(folder):
+    try: return read_json(folder/'model.json').get('format') == 'vstain stainer'
+    except (VstainError, AttributeError): return False
 
 def onnx_name(
     stainer:Stainer, # a stainer

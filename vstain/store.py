@@ -9,7 +9,7 @@ __all__ = ['check_array', 'open_image', 'list_scenes', 'is_plate', 'list_fovs', 
            'stack_images']
 
 # %% ../nbs/10_store.ipynb #c002
-import contextlib, hashlib, html, io, itertools, json, math, os, re, shutil, struct, warnings
+import contextlib, hashlib, html, io, itertools, json, math, os, re, shutil, struct, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import lru_cache, partial
@@ -751,7 +751,14 @@ def create_image(
             yield writer
             _set_windows(tmp, writer.windows())
             take_place(tmp, path, lambda p: not _holds_image(p)) # but the empty group that holds a position's place in a plate
-        finally: shutil.rmtree(tmp, ignore_errors=True)
+            shutil.rmtree(tmp, ignore_errors=True)
+        except BaseException: _discard(tmp); raise
+
+def _discard(tmp):
+    "Remove what was being written; writes still under way can make a part of it anew"
+    for wait in (0, .05, .2):
+        time.sleep(wait)
+        shutil.rmtree(tmp, ignore_errors=True)
 
 def _holds_image(path):
     if not path.exists(): return False
@@ -844,11 +851,12 @@ def write_pyramid(
         here = dict(zip(img.axes, scale*total)); tall = here.get('Z', 1) > 1.5*here['X'] or not (img.scale and img.scale[0])
         factors = [2 if a in 'YX' or a == 'Z' and not tall else 1 for a in img.axes]
         name = f"{first['path']}_{len(ms['datasets'])}" if str(first['path']) != '0' else str(len(ms['datasets']))
-        tmp = temp_beside(group/name); tmp.mkdir()
-        try:
-            fine = _write_level(fine, path, tmp, factors, labels)
-            shutil.rmtree(group/name, ignore_errors=True); os.replace(tmp, group/name)
-        finally: shutil.rmtree(tmp, ignore_errors=True)
+        with writing(group/name):
+            tmp = temp_beside(group/name); tmp.mkdir()
+            try:
+                fine = _write_level(fine, path, tmp, factors, labels)
+                shutil.rmtree(group/name, ignore_errors=True); os.replace(tmp, group/name)
+            finally: shutil.rmtree(tmp, ignore_errors=True)
         fine, total = _open_zarr_array(group/name, {'0.4': 2, '0.5': 3}[img.version]), total*factors
         ms['datasets'].append(dict(path=name, coordinateTransformations=[dict(type='scale', scale=list(scale*total)), dict(type='translation', translation=list(shift + scale*(total - 1)/2))]))
         levels = levels and levels - 1

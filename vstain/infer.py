@@ -539,8 +539,9 @@ def _group_attrs(path):
     return found and found[0]
 
 # %% ../nbs/50_infer.ipynb #d011
-_SAME = dict(stainer='another stainer', source_identity='other voxels', source='another image', dtype='another type', version='another version of OME-Zarr', channels='other channels', precision='another precision', tile='another tile',
-             halo='another halo', scale='another scale', grid='another grid', coefficients='other statistics of intensity')
+_SAME = dict(stainer='another stainer', source_identity='other voxels', dtype='another type', version='another version of OME-Zarr', channels='other channels',
+             precision='another precision', tile='another tile', halo='another halo', scale='another scale', grid='another grid',
+             coefficients='other statistics of intensity')
 
 def _plain(v): return v.get('taken') if isinstance(v, dict) and 'taken' in v else v
 
@@ -597,7 +598,8 @@ def _of_this(self:PredictedFOV):
 @patch
 def _open(self:PredictedFOV):
     img, names = self.fov.grid, [f'{c}_prediction' for c in self.fov.stainer.target_channels]
-    attrs = {'vstain': {**(self.attrs or {}), **self._of_this(), 'sample': self.fov.sample, 'source': img.uri, 'coefficients': self.fov.all_coefficients(), 'measured': self.fov.measured()}}
+    norm = dict(coefficients=self.fov.all_coefficients(), measured=self.fov.measured())
+    attrs = {'vstain': {**(self.attrs or {}), **self._of_this(), 'sample': self.fov.sample, 'source': img.uri, **norm}}
     self.context = create_image(self.path, self.fov.shape, names, self.dtype, img.scale, self.version, attrs=attrs, time_step=img.time_step, translation=img.translation)
     self.image = self.context.__enter__()
 
@@ -670,8 +672,14 @@ class PredictedArray:
         "Nothing is left to do"
         for f in futures: f.result()
     def abandon(self): "Nothing to remove"
-    def claim(self, wait=False): return True
-    def done(self): return False
+    def claim(self,
+        wait:bool=False, # for another process
+    ):
+        "It is ours"
+        return True
+    def done(self):
+        "It is not there yet"
+        return False
     def release(self): "Nobody else is at it"
 
 # %% ../nbs/50_infer.ipynb #c081
@@ -689,12 +697,15 @@ def _take(left, wait=False):
         except BaseException: job.release(); raise
         job.release()
 
+# %% ../nbs/50_infer.ipynb #d023
 class _Pipeline:
     "Fields of view one after the other, without a gap"
     def __init__(self, jobs, forward, tick, options, reader, writer):
         self.left, self.forward, self.tick, self.options, self.reader, self.writer = list(jobs), forward, tick, options, reader, writer
         self.open, self.coming, self.closing, self.unknown = [], [], None, []
-    def begin(self, wait=False):
+    def begin(self,
+        wait:bool=False, # for other processes
+    ):
         "Start to read the next field of view"
         if job := _take(self.left, wait):
             self.open.append(job)
@@ -704,6 +715,7 @@ class _Pipeline:
         if self.closing: self.closing[1].result(); self.closing[0].release(); self.open.remove(self.closing[0])
         self.closing = None
     def run(self):
+        "Predict all"
         self.begin()
         while self.coming or self.left:
             if not self.coming: self.finish(); self.begin(wait=True); continue # others are at what is left
@@ -780,16 +792,17 @@ def _warn_of_voxels(m, fovs, strict):
 def _predict_files(stainer, fovs, out, names, same, precision, overwrite, resume, progress, options):
     "Predict into an OME-Zarr"
     options, chosen = dict(options), []
-    def used(): # chosen once, and only where the output does not say what to go on with
+    def _used(): # chosen once, and only where the output does not say what to go on with
         if not chosen: chosen.append(_choose(stainer, precision, fovs[0], options['tile'], options['halo']))
         return chosen[0]
-    def attrs(p):
-        return json.loads(json.dumps(dict(made_by=f'vstain {vstain.__version__}, predict', **same, source_channels=stainer.source_channels, target_channels=stainer.target_channels, precision=p, info=stainer.info), default=str))
-    wanted = same if precision == 'fast' else {**same, 'precision': used()}
+    def _attrs(p):
+        of = dict(source_channels=stainer.source_channels, target_channels=stainer.target_channels, precision=p, info=stainer.info)
+        return json.loads(json.dumps(dict(made_by=f'vstain {vstain.__version__}, predict', **same, **of), default=str))
+    wanted = same if precision == 'fast' else {**same, 'precision': _used()}
     with writing(out, 'make room there, or choose another out=; what is whole is kept, and resume=True goes on with it'), \
-         open_output(out, names, same['version'], lambda: {'vstain': attrs(used())}, overwrite, resume, wanted) as places:
-        p = resume and precision == 'fast' and _recorded(out) or used()
-        jobs = [PredictedFOV(f, places[n], same['dtype'], same['version'], attrs(p)) for f, n in zip(fovs, names)]
+         open_output(out, names, same['version'], lambda: {'vstain': _attrs(_used())}, overwrite, resume, wanted) as places:
+        p = resume and precision == 'fast' and _recorded(out) or _used()
+        jobs = [PredictedFOV(f, places[n], same['dtype'], same['version'], _attrs(p)) for f, n in zip(fovs, names)]
         if precision == 'fast':
             for j in jobs: j.attrs['precision'] = {**p, 'asked': 'fast'}
         _run(stainer, [j for j in jobs if not j.done()], faster(stainer, p['taken']).forward, progress, options)
@@ -826,7 +839,7 @@ def predict(
     _warn_of_voxels(m, fovs, strict)
     if out is None and isinstance(data, (np.ndarray, Image)): return _predict_array(stainer, data, fovs, precision, dtype, progress, options)
     out, names = _place(out, run, fovs), [''] if _is_single(data, m) else [f.sample for f in fovs]
-    same = dict(stainer=fingerprint(stainer), tile=tile, halo=halo, dtype=str(np.dtype(dtype)), version=version, scale=list(map(float, at)) if at else None)
+    same = dict(stainer=fingerprint(stainer), tile=tile, halo=halo, dtype=str(np.dtype(dtype)), version=version, scale=[v and float(v) for v in at] if at else None)
     _predict_files(stainer, fovs, out, names, same, precision, overwrite, resume, progress, options)
     return Path(out)
 

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from fsspec.core import url_to_fs
 
 from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError, atomic_path, did_you_mean, n_cpus,
-                         read_json, rng_for, write_json)
+                         foreign_json, rng_for, validated, write_json)
 from .image import scale_text
 from .remote import RemotePath, as_path, reach
 from .store import Image, choose_channels, find_channels, from_array, is_plate, list_fovs, name_channels, open_image, _MAKERS, _READERS
@@ -402,14 +402,15 @@ def _split_tables(path):
 def _read_table(path, text):
     "A table, and what stands beside it; `text` are columns that are no numbers even where they look like them"
     data = _read_bytes(path)
-    side = read_json(_sidecar(path)) if _sidecar(path).exists() else {}
+    side = _read_beside(_sidecar(path)) if _sidecar(path).exists() else {}
     if str(path).lower().endswith(('.parquet', '.pq')):
         try: return pd.read_parquet(io.BytesIO(data)), side
         except (OSError, ValueError) as e: raise FormatError(f'{path}: not a readable Parquet file ({e})') from e
     types = side.get('dtypes', {})
     text = [*text, *(c for c, t in types.items() if t in ('object', 'str', 'string'))]
     df = _read_csv(path, data, {c: str for c in text}, keep_default_na=not side) # in our own files 'NA' and 'None' are words
-    return df.astype({c: t for c, t in types.items() if c in df and c not in text}), side
+    try: return df.astype({c: t for c, t in types.items() if c in df and c not in text}), side
+    except (TypeError, ValueError, OverflowError) as e: raise FormatError(f'{path}: its columns are not of the types that {_sidecar(path).name} names ({str(e)[:200]})') from e
 
 def _read_csv(path, data, dtype, **kw):
     try:
@@ -417,6 +418,23 @@ def _read_csv(path, data, dtype, **kw):
         other = re.search(r'[;\t]', str(df.columns[0])) if df.shape[1] == 1 else None
         return pd.read_csv(io.BytesIO(data), sep=other[0], dtype=dtype, na_values=[''], **kw) if other else df
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e: raise FormatError(f'{path}: not a readable CSV ({e})') from e
+
+# %% ../nbs/11_manifest.ipynb #d101
+def _read_beside(path):
+    "Types of columns and statistics that stand beside a table, which somebody else may have written"
+    from typing import Annotated, Any
+    from pydantic import AfterValidator, BaseModel, Field
+    def _number(v): return v is None or isinstance(v, (int, float)) and not isinstance(v, bool)
+    def _numbers(v): return isinstance(v, dict) and all(map(_number, v.values()))
+    def _levels(of):
+        for level, d in of.items():
+            if not level.endswith('_statistics'): continue
+            if not (_numbers(d) or level == 'timepoint_statistics' and isinstance(d, dict) and all(map(_numbers, d.values()))): raise ValueError(f'{level} are not numbers by name')
+        return of
+    class _Beside(BaseModel):
+        dtypes: dict[str, Annotated[str, Field(pattern=r'^[\w\[\], :]{1,60}$')]] = {}
+        statistics: dict[str, dict[str, Annotated[dict[str, Any], AfterValidator(_levels)]]]|None = None
+    return validated(_Beside, foreign_json(path, most=1024), path).model_dump(exclude_none=True)
 
 # %% ../nbs/11_manifest.ipynb #c042
 def _read_bytes(path):

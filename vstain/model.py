@@ -21,7 +21,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from safetensors import safe_open
 from safetensors.torch import save_file
 import vstain
-from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, atomic_folder, atomic_path, foreign_json, validated, write_json
+from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError
+from .core import atomic_folder, atomic_path, foreign_json, validated, write_json
 from .image import scale_text
 from .normalize import LEVELS, METHODS, Normalization, measure
 from .backbones import backbone, register_backbone
@@ -234,15 +235,21 @@ def _reduced():
     ops = cuda, torch.backends.cudnn.conv, torch.backends.cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn
     return [(op, 'fp32_precision', 'ieee') for op in ops]
 
+_full, _full_lock = dict(threads=0, was=[]), threading.Lock()
+
 @contextmanager
 def full_precision():
     "float32 is computed in float32 within the block: no TF32 and no bf16 in its place"
-    was = [(holder, name, getattr(holder, name), full) for holder, name, full in _reduced()]
-    try:
-        for holder, name, _, full in was: setattr(holder, name, full)
-        yield
+    with _full_lock: # settings are the program's: the first thread in keeps them, the last one out puts them back
+        if not _full['threads']: _full['was'] = [getattr(holder, name) for holder, name, _ in _reduced()]
+        _full['threads'] += 1
+        for holder, name, full in _reduced(): setattr(holder, name, full)
+    try: yield
     finally:
-        for holder, name, old, _ in was: setattr(holder, name, old)
+        with _full_lock:
+            _full['threads'] -= 1
+            if not _full['threads']:
+                for (holder, name, _), old in zip(_reduced(), _full['was']): setattr(holder, name, old)
 
 # %% ../nbs/33_model.ipynb #c038
 @patch
@@ -490,12 +497,12 @@ def no_larger_than(
     "Within the block, a network that registers more parameters than this is an error: twice as many numbers, ten times as many tensors"
     from torch.nn.modules import module as hooks
     me, left = threading.get_ident(), dict(numbers=2*sum(map(np.prod, shapes.values())) + 10**6, tensors=10*len(shapes) + 1000, modules=100*len(shapes) + 1000)
-    def take(kind, n):
+    def _take(kind, n):
         if threading.get_ident() == me: left[kind] -= n
         if left[kind] < 0: raise FormatError('describes a network far larger than the weights beside it')
-    def on_parameter(module, name, p): take('tensors', 1); take('numbers', 0 if p is None else p.numel())
-    def on_module(module, name, sub): take('modules', 1)
-    handles = [hooks.register_module_parameter_registration_hook(on_parameter), hooks.register_module_module_registration_hook(on_module)]
+    def _on_parameter(module, name, p): _take('tensors', 1); _take('numbers', 0 if p is None else p.numel())
+    def _on_module(module, name, sub): _take('modules', 1)
+    handles = [hooks.register_module_parameter_registration_hook(_on_parameter), hooks.register_module_module_registration_hook(_on_module)]
     try: yield
     finally:
         for h in handles: h.remove()

@@ -7,7 +7,7 @@ __all__ = ['METHODS', 'LEVELS', 'Moments', 'image_statistics', 'measure', 'prepr
            'warn_of_stale', 'Normalization', 'ensure_statistics']
 
 # %% ../nbs/12_normalize.ipynb #c002
-import os, warnings
+import numbers, os, warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -397,12 +397,18 @@ def coefficients(self:Normalization,
     stats:dict, # statistics with at least the two this method needs
 )->tuple: # (shift, scale), scale > 0; raises `MissingStatisticsError`
     "Shift and scale from statistics"
+    if not isinstance(stats, dict): raise MissingStatisticsError(f'statistics are numbers by name, not {str(stats)[:30]!r}; run preprocess')
     if self.method == 'percentile' and 'p99_p1' not in stats and {'p1', 'p99'} <= set(stats): stats = {**stats, 'p99_p1': stats['p99'] - stats['p1']}
-    missing = [k for k in METHODS[self.method] if stats.get(k) is None or not np.isfinite(stats[k])]
+    missing = [k for k in METHODS[self.method] if not _is_number(stats.get(k))]
     if missing: raise MissingStatisticsError(f"statistics lack {' and '.join(missing)}, which {self.method} needs; run preprocess")
     shift, scale = (float(stats[k]) for k in METHODS[self.method])
     least = 1e-6 if stats.get('max') is None else 1e-13 # rounding of single and of double precision
     return shift, scale if scale > least*max(abs(shift), 1e-6) else 1.
+
+def _is_number(v):
+    "A finite number that a float holds"
+    try: return isinstance(v, numbers.Real) and not isinstance(v, bool) and bool(np.isfinite(float(v)))
+    except OverflowError: return False
 
 # %% ../nbs/12_normalize.ipynb #c034
 @patch

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import yaml
 
-from notebooks import CONFIG, NBS, ROOT, find_notebooks
+from notebooks import CONFIG, NBS, ROOT, directives, find_notebooks
 from readme import INDEX, README, dead_links, markdown
 
 LIB = Path(CONFIG['lib_path'])
+WIDE = 80  # characters of code that fit on a page, beside the button that copies them
 MEND = 'run `make export`, look at the change, and commit it with the notebook'
 
 
@@ -99,11 +100,28 @@ def title_trouble(cell):
     if rest[1:]: return f'says more than title and summary in its first cell, which nbdev drops; give it a cell of its own: {rest[1][:60]}'
 
 
+def imports_tests(cell):
+    "Does a page begin with what only its tests need?"
+    return cell['cell_type'] == 'code' and 'hide' not in directives(cell) and 'from fastcore.test import' in ''.join(cell['source'])
+
+
+def wide_lines(cell):
+    "Lines of code that a page shows and that are too long for it: in visible code cells, and in fences of text"
+    if {'hide', 'export', 'exporti', 'default_exp'} & set(directives(cell)): return
+    shown = cell['cell_type'] == 'code'
+    for line in ''.join(cell['source']).splitlines():
+        if cell['cell_type'] != 'code' and line.startswith('```'): shown = not shown
+        elif shown and len(line) > WIDE: yield line
+
+
 def site(tmp):
-    "Pages that would lose text, notebooks without a line in the sidebar, lines without a notebook, and links that lead nowhere"
+    "Pages that would lose text or show lines that are too long, notebooks without a line in the sidebar, lines without a notebook, and links that lead nowhere"
     for nb in find_notebooks():
-        wrong = title_trouble(json.loads(nb.read_text(encoding='utf-8'))['cells'][0])
+        cells = json.loads(nb.read_text(encoding='utf-8'))['cells']
+        wrong = title_trouble(cells[0])
         if wrong: yield f'{nb.relative_to(ROOT)} {wrong}'
+        if any(imports_tests(c) for c in cells): yield f'{nb.relative_to(ROOT)} shows an import of fastcore.test: hide that cell'
+        for o in (o for c in cells for o in wide_lines(c)): yield f'{nb.relative_to(ROOT)} shows a line of {len(o)} characters, more than {WIDE}: {o.strip()}'
     sidebar = yaml.safe_load((NBS/'sidebar.yml').read_text(encoding='utf-8'))['website']['sidebar']
     named = set(pages(sidebar['contents']))
     for nb in find_notebooks():

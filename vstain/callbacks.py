@@ -484,6 +484,7 @@ def measure(self:EMA):
         for xb in batches: self.model(*xb)
     for m, momentum, n in were: m.momentum = momentum; m.num_batches_tracked.copy_(n); m.eval()
 
+# %% ../nbs/40_callbacks.ipynb #c046s
 @patch
 def state_dict(self:EMA)->dict:
     "The averaged weights by name"

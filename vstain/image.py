@@ -65,10 +65,6 @@ class Image:
         self.coarser, self.time_step, self.files, self.version, self._attrs = coarser, time_step, tuple(files), version, attrs or {}
 
     @property
-    def dtype(self)->np.dtype:
-        "Type of the voxels in the file"
-        return np.dtype(getattr(self.array.dtype, 'numpy_dtype', self.array.dtype))
-    @property
     def attrs(self)->dict:
         "Attributes of the image; of a local group, as they stand in the file now"
         return self._attrs() if callable(self._attrs) else self._attrs
@@ -81,6 +77,11 @@ class Image:
 def name(self:Image)->str:
     "Last part of the path"
     return Path(self.uri).name
+
+@patch(as_prop=True)
+def dtype(self:Image)->np.dtype:
+    "Type of the voxels in the file"
+    return np.dtype(getattr(self.array.dtype, 'numpy_dtype', self.array.dtype))
 
 @patch(as_prop=True)
 def chunks(self:Image)->tuple|None: # None where that is not known

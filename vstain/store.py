@@ -431,6 +431,7 @@ def _series_names(tif):
     names = [s.name or str(i) for i, s in enumerate(tif.series)]
     return names if len(set(names)) == len(names) else [str(i) for i in range(len(names))]
 
+# %% ../nbs/10_store.ipynb #ct020a
 def _open_tiff(path, level=0, axes=None, scene=None):
     def _get():
         with _tiff(path) as tif:

@@ -184,7 +184,9 @@ def where(self:Manifest,
     query, # a pandas query such as 'well == "A/1" and fps > 2', or a function of the table that gives a mask
 )->Manifest: # raises `ManifestError` for a query that cannot be answered
     "The rows for which `query` holds"
-    try: mask = query(self.df) if callable(query) else self.df.eval(query)
+    try:
+        if isinstance(query, str) and '__' in query: raise ValueError('names with two underscores are not looked up')
+        mask = query(self.df) if callable(query) else self.df.eval(query, local_dict={}, global_dict={})
     except Exception as e: raise ManifestError(f"the query {query!r} cannot be answered ({e}); columns are {', '.join(self.df.columns)}") from e
     return self[np.asarray(mask, bool)]
 

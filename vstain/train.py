@@ -400,6 +400,7 @@ def _summary(learn):
     return (f"{', '.join(spec.source_channels)} → {', '.join(spec.target_channels)}: {learn.stainer_config[0]['backbone']['name']}, {n/1e6:.2f} million parameters, patches of "
             f"{' × '.join(map(str, spec.patch))}, {plural(len(dls.train.dataset), 'field of view', 'fields of view')} to train on, {len(dls.valid.dataset)} to validate, on {dls.device} in {learn.precision.precision}\nrun: {learn.run}")
 
+# %% ../nbs/41_train.ipynb #c030r
 def _resume(given, said):
     run, said = Path(given['resume']), {k: v for k, v in said.items() if k != 'resume'}
     if not (run/'config.yaml').is_file(): raise MissingImageError(f"{run}: no run to resume (it has no config.yaml)")

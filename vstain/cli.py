@@ -162,8 +162,7 @@ def main(
     "Run a subcommand"
     argv = sys.argv[1:] if argv is None else list(argv)
     args, more = build_parser(argv[0] if argv and argv[0] in COMMANDS else '').parse_known_args(argv)
-    def say(text): print(in_flags(str(text), args.command), file=sys.stderr)
-    warnings.showwarning = lambda message, *a, **k: say(f'warning: {message}')
+    warnings.showwarning = lambda message, *a, **k: print(in_flags(f'warning: {message}', args.command), file=sys.stderr)
     try: return _call(args, more) or 0
     except (VstainError, OSError) as e:
         if args.debug: raise

@@ -78,7 +78,8 @@ class Manifest:
     def __iter__(self): return (self[i] for i in range(len(self)))
     def __repr__(self):
         splits = ', '.join(f'{n} {s}' for s, n in self.df.split.value_counts().items())
-        return f"Manifest of {len(self)} {'' if self.paired else 'unpaired '}fields of view ({splits}); " + '; '.join(f"{r}: {', '.join(self._names(r)) or 'all channels'}" for r in ROLES if r in self.df)
+        kind = '' if self.paired else 'unpaired '
+        return f"Manifest of {plural(len(self), kind + 'field of view', kind + 'fields of view')} ({splits}); " + '; '.join(f"{r}: {', '.join(self._names(r)) or 'all channels'}" for r in ROLES if r in self.df)
     def _names(self, role): return list(dict.fromkeys(c for cs in self.df[f'{role}_channels'] for c in cs))
     def _repr_html_(self):
         short = self.df.drop(columns=[c for c in self.df if c.endswith('_channels')])

@@ -367,7 +367,7 @@ def _info_images(uri):
 def demo(
     *,
     out:str='demo', # folder for all that is made
-    minutes:float=4., # time to train
+    epochs:int=60, # passes over the training patches; about four minutes on two cores
     wells:int=8, # wells of the simulated plate
     fovs_per_well:int=2, # fields of view in each
     shape:list=(5, 256, 256), # Z Y X of a field of view, voxels
@@ -381,16 +381,16 @@ def demo(
     if not plate.exists(): _step(f"simulating a plate of {plural(wells, 'well')}"); synth_plate(plate, wells=wells, fovs_per_well=fovs_per_well, shape=tuple(shape), seed=seed)
     m = Manifest.from_ome_zarr(plate, source='Phase3D', target=['Nuclei', 'Membrane']).split(valid=.125, test=.25, by='well', seed=seed)
     _step('measuring intensities'); preprocess(m); m.to_csv(folder/'manifest.csv'); print(m)
-    return _demo_train(m, folder, minutes, seed)
+    return _demo_train(m, folder, epochs, seed)
 
 def _step(text): print(f'· {text}', flush=True)
 
-def _demo_train(m, folder, minutes, seed):
+def _demo_train(m, folder, epochs, seed):
     from vstain.evaluate import evaluate, ridge_baseline, summary
     from vstain.infer import predict
     from vstain.train import fit
     from vstain.view import overview
-    _step(f'training for {minutes:g} minutes'); learn = fit(m, minutes=minutes, seed=seed, out=folder, experiment='models')
+    _step(f"training for {plural(epochs, 'epoch')}"); learn = fit(m, epochs=epochs, seed=seed, out=folder, experiment='models')
     _step('predicting the held-out wells'); prediction = predict(learn.run, m.test, out=folder/'prediction.zarr', overwrite=True)
     _step('scoring them, and a ridge regression beside them')
     scores, ridge = evaluate(prediction, m.test), ridge_baseline(m.train, m.test)

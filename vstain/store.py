@@ -958,7 +958,7 @@ def _absent(img):
         return [a for a in _absent(array.img) if not shown or all(p in s for p, s in zip(a[0], shown))]
     ome = img.attrs.get('ome', img.attrs); ours = img.attrs.get('vstain')
     if 'image-label' in ome or isinstance(ours, dict) and ours.get('empty_chunks') == 'fill value': return []
-    if getattr(array, 'load', None) and array.load.func is _load_tiff and isinstance(array.path, Path): absent, chunk = _tiff_absent(array.path, **array.load.keywords)
+    if getattr(getattr(array, 'load', None), 'func', None) is _load_tiff and isinstance(array.path, Path): absent, chunk = _tiff_absent(array.path, **array.load.keywords)
     elif img.files and (isinstance(array, ts.TensorStore) or hasattr(array, 'metadata')): absent, chunk = _zarr_absent(Path(img.files[0]))
     else: return []
     absent = to_tczyx(absent, img.axes); size = dict(zip(img.axes, chunk)); check_memory(400*int(absent.sum()), f'{img.uri}: the list of missing chunks')

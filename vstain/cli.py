@@ -6,7 +6,7 @@
 __all__ = ['main', 'held_out_table']
 
 # %% ../nbs/90_cli.ipynb #c002
-import argparse, contextlib, inspect, re, sys, warnings
+import argparse, contextlib, inspect, os, re, sys, warnings
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from typing import get_args
 
 from fastcore.docments import docments
 
-from .core import ConfigError, FormatError, MissingImageError, VstainError, plural, read_json
+from .core import ConfigError, FormatError, MissingImageError, OutputExistsError, VstainError, plural, read_json
 
 # %% ../nbs/90_cli.ipynb #c005
 COMMANDS, TABLES = {}, ('.csv', '.parquet', '.pq')
@@ -202,10 +202,12 @@ def split(
     valid=.2, # share of the groups used to validate, or their names
     test=.2, # share of the groups held out, or their names
     out:str='manifest.csv', # manifest to write, .csv or .parquet
+    overwrite:bool=False, # replace the file that is there
     **given,
 ):
     "Write a manifest with whole wells (or other groups) assigned to train, valid and test"
     from vstain.manifest import as_manifest
+    if os.path.lexists(out) and not overwrite: raise OutputExistsError(f'{out} exists already; choose another place with --out, or say --overwrite')
     m = as_manifest(data, source, target)
     if not source and Path(data).suffix not in TABLES: _ask_for_source(m, data)
     m = m.split(valid, test, **given)
@@ -306,7 +308,10 @@ def evaluate(
     "Score a prediction against the truth"
     from vstain.evaluate import evaluate, summary
     if '://' not in prediction and not Path(prediction).exists(): raise MissingImageError(f'{prediction}: no such prediction; `vstain predict` writes one')
-    print(summary(evaluate(prediction, _rows(data, split, target=target), target=target, **given)).to_string())
+    scores = evaluate(prediction, _rows(data, split, target=target), target=target, **given)
+    print(summary(scores).to_string())
+    table = scores.attrs.get('table', '')
+    if table: print('\n' + (os.path.relpath(table) if Path.cwd() in Path(table).parents else table))
 
 @command('export.export_onnx', but='stainer')
 def export(

@@ -6,7 +6,7 @@
 __all__ = ['Pair', 'pair_up', 'score', 'evaluate', 'write_prediction', 'summary', 'plane_features', 'Ridge', 'ridge_baseline']
 
 # %% ../nbs/62_evaluate.ipynb #c002
-import math, warnings
+import contextlib, math, os, warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,18 +150,39 @@ def evaluate(
     data_range=None, # for SSIM and PSNR: a number, or {channel: number}; by default that of each truth stack
     target=None, # target channels, where `truth` does not name them
     suffix:str='_prediction', # what the prediction adds to a target channel's name; '' for other programs' predictions
+    overwrite:bool=False, # replace whatever is where the table goes; scores of the same prediction are replaced in any case
     show_progress:bool=None, # progress bar; by default in notebooks and terminals
-)->pd.DataFrame: # columns sample, split, what else the manifest knows, t, channel, dims, planes, and the metrics
+)->pd.DataFrame: # columns sample, split, what else the manifest knows, t, channel, dims, planes, metrics; raises `OutputExistsError`
     "Score a prediction against its truth: a row for each sample, timepoint, channel, and 2D or 3D"
     if isinstance(prediction, (str, Path)): list_fovs(prediction) # which is missing, before anything is asked of the truth
+    out, name = _table(prediction, out, overwrite)
     pairs, todo = pair_up(prediction, _with_targets(truth, prediction, target, suffix), suffix), get_metrics(metrics)
     jobs = [(pair, t, c) for pair in pairs for t in range(pair.truth.shape[0]) for c in pair.channels]
     rows = [row for job in progress(jobs, 'evaluate', enabled=show_progress) for row in _rows(*job, todo, data_range)]
     df = pd.DataFrame(rows)
-    if out is None and isinstance(prediction, (str, Path)): out = Path(prediction).absolute().parent/'metrics.csv'
     if out:
-        with atomic_path(out) as tmp: df.to_csv(tmp, index=False)
+        with atomic_path(out) as tmp: df.assign(prediction=name)[['prediction', *df.columns]].to_csv(tmp, index=False)
+        df.attrs['table'] = str(out)
     return df
+
+def _table(prediction, out, overwrite=False):
+    "Where the table goes, None for nowhere, and what it calls the prediction"
+    path = prediction if isinstance(prediction, (str, Path)) else None
+    here = path is not None and '://' not in str(path)
+    if out is None and here: out = Path(path).absolute().parent/'metrics.csv'
+    if not out: return None, ''
+    name = os.path.relpath(path, Path(out).parent) if here else str(path or '')
+    if overwrite or not os.path.lexists(out): return out, name
+    had = _scored(out)
+    if name and had == {name}: return out, name
+    is_what = 'is no table that evaluate wrote' if had is None else f"has the scores of {', '.join(sorted(had)) or 'another prediction'}"
+    raise OutputExistsError(f'{out} {is_what}, and is kept; say out=… for another place, or overwrite=True')
+
+def _scored(path):
+    "The predictions that a table of `evaluate` names, None where it is no such table"
+    with contextlib.suppress(OSError, ValueError, pd.errors.ParserError):
+        df = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if {'prediction', 'sample', 't', 'channel', 'dims', 'planes'} <= {*df.columns}: return {*df.prediction} - {''}
 
 # %% ../nbs/62_evaluate.ipynb #c025
 def _rows(pair, t, channel, metrics, data_range):
@@ -183,7 +204,8 @@ def _with_targets(truth, prediction, target, suffix):
 
 def _metadata(row):
     "What a manifest's row says beyond its images"
-    taken = [f'{r}{end}' for r in ROLES for end in ('', '_channels', '_in_file', '_axes')] + ['t', 'channel', 'dims', 'planes', *METRICS]
+    taken = [f'{r}{end}' for r in ROLES for end in ('', '_channels', '_in_file', '_axes')]
+    taken += ['prediction', 't', 'channel', 'dims', 'planes', *METRICS]
     return {k: v for k, v in row.items() if k not in taken}
 
 # %% ../nbs/62_evaluate.ipynb #c029
@@ -406,6 +428,7 @@ def ridge_baseline(
 )->pd.DataFrame: # what `evaluate` gives
     "Scores of ridge regression on multi-scale filters, to set beside a network's"
     train, test = as_manifest(train), as_manifest(test)
+    if out: _table(out, None) # before anything is computed
     ridge = Ridge(**kwargs).fit(train, show_progress)
     images = {s: ridge.image(test, s) for s in test.df['sample']}
     prediction = write_prediction(images, out) if out else images

@@ -470,12 +470,21 @@ def from_csv(cls:Manifest,
 )->Manifest: # raises `ManifestError`, `MissingImageError`, `MissingChannelError`, `FormatError`
     "A manifest from a table of files"
     if _is_datasplit(path): raise ManifestError(f"{path}: this is a CellMap datasplit, without names of columns; read it with Manifest.from_cellmap('{Path(path).name}')")
+    _check_columns(columns or {})
     given = dict(source=source, target=target, labels=labels or {}, weight=weight or {})
     files = [f for g in given.values() if isinstance(g, dict) for f in g.values()]
     text = ['sample', 'timepoints', *(f'{r}{end}' for r in ROLES for end in ('', '_channels', '_in_file', '_axes', '_scene')), *(columns or {}), *files]
     tables = [(split, f, *_read_table(f, text)) for split, f in _split_tables(path)]
     statistics = {k: v for *_, side in tables for k, v in (side.get('statistics') or {}).items()}
     return cls._from_tables([(split, f, df) for split, f, df, _ in tables], path, columns or {}, given, dict(source=source_names, target=target_names), statistics)
+
+def _check_columns(columns):
+    "One name of the manifest for each column of the file, and no name twice"
+    if not isinstance(columns, dict): raise ManifestError(f"columns: {{name in the file: name in the manifest}}, not {columns!r}")
+    for c, name in columns.items():
+        if not isinstance(name, str): raise ManifestError(f"columns: {c!r} has one name in the manifest, not {name!r}; where its files are source and target both, call it 'source' and say the channels with source=… and target=…")
+    twice = [n for n in columns.values() if [*columns.values()].count(n) > 1]
+    if twice: raise ManifestError(f"columns: {len(twice)} columns are called {twice[0]!r}; files of several channels are said as {twice[0]}={{channel: column}}")
 
 @patch(cls_method=True)
 def from_parquet(cls:Manifest,

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'reflected', 'pad_to', 'StainNet', 'net_config', 'build_net', 'to_channels_last', 'ZBlend', 'Stainer',
-           'evaluating', 'full_precision', 'standardised', 'Description', 'weight_shapes', 'no_larger_than', 'build',
-           'read_description', 'load_stainer']
+           'evaluating', 'full_precision', 'as_device', 'standardised', 'Description', 'weight_shapes',
+           'no_larger_than', 'build', 'read_description', 'load_stainer']
 
 # %% ../nbs/33_model.ipynb #c002
 import json, threading, warnings
@@ -262,15 +262,24 @@ def forward(self:Stainer,
     with evaluating(self.net), full_precision(), torch.autocast(self.device.type, getattr(torch, self.precision) if half else None, enabled=half):
         return self.maps(self.net(x)).float()
 
+def as_device(
+    device, # 'cpu', 'cuda', 'cuda:1', 'mps' …
+) -> torch.device: # raises `ConfigError` for one that is not here
+    "A device that computes on this machine"
+    try: torch.zeros(1, device=device).item(); return torch.device(device)
+    except Exception as e: # AssertionError, RuntimeError, TypeError …, as the device and torch's build have it
+        here = ['cpu', *(f'cuda:{k}' for k in range(torch.cuda.device_count())), *['mps']*torch.backends.mps.is_available()]
+        raise ConfigError(f"no device {str(device)!r} here; there is {', '.join(here)}. torch {torch.__version__} says: {(str(e).splitlines() or [''])[0][:200]}") from e
+
 @patch
 def to(self:Stainer,
     device=None, # e.g. 'cuda'
     precision:str=None, # 'float32', 'bf16' or 'fp16' (or torch's 'bfloat16', 'float16')
-) -> Stainer: # itself
+) -> Stainer: # itself; raises `ConfigError` for a device that is not here
     "Move to a device, and choose what to compute in"
     precision = dict(bf16='bfloat16', fp16='float16').get(precision, precision)
     if precision not in (None, 'float32', 'bfloat16', 'float16'): raise ConfigError(f"precision is 'float32', 'bf16' or 'fp16', not {precision!r}")
-    self.net.to(device); self.precision = precision or self.precision
+    self.net.to(device if device is None else as_device(device)); self.precision = precision or self.precision
     return self
 
 # %% ../nbs/33_model.ipynb #c041

@@ -10,6 +10,7 @@ __all__ = ['SECTIONS', 'channel_names', 'training_manifest', 'decay_groups', 'ad
 # %% ../nbs/41_train.ipynb #c002
 import functools, inspect, json, math, tempfile
 from datetime import datetime
+from numbers import Integral, Real
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ from .core import ConfigError, ManifestError, MissingImageError, atomic_path, di
 from .data import dataloaders
 from .losses import get_loss
 from .manifest import Manifest, as_manifest
-from .model import Stainer, build_net, load_stainer, net_config
+from .model import Stainer, as_device, build_net, load_stainer, net_config
 from .normalize import Normalization
 from .pipeline import pipeline, pipeline_config
 
@@ -137,11 +138,20 @@ def _positive(a, *names):
         v = getattr(a, n)
         if v is not None and not (isinstance(v, (int, float)) and not isinstance(v, bool) and v > 0 and math.isfinite(v)): raise ConfigError(f'fit: {n} must be a positive number, not {v!r}')
 
+def _whole(a, *names):
+    for n in names:
+        v = getattr(a, n)
+        if isinstance(v, bool) or not isinstance(v, Integral): raise ConfigError(f'fit: {n} must be a whole number, not {v!r}')
+
 def _check(a):
     if a.epochs is None and a.minutes is None: a.minutes = 10.
     if a.epochs is not None and a.minutes is not None: raise ConfigError(f'fit: give epochs or minutes, not both (epochs={a.epochs}, minutes={a.minutes})')
     cycles(a.epochs); _positive(a, 'minutes', 'bs', *(['lr'] if a.lr not in (None, 'find') else []))
     if a.bs != int(a.bs): raise ConfigError(f'fit: bs must be a whole number, not {a.bs!r}')
+    _whole(a, 'seed', 'workers', 'previews', *['patches_per_epoch']*(a.patches_per_epoch is not None))
+    for n in ('ema', 'wd'):
+        if isinstance(getattr(a, n), bool) or not isinstance(getattr(a, n), Real): raise ConfigError(f'fit: {n} must be a number, not {getattr(a, n)!r}')
+    if a.device is not None: a.device = str(as_device(a.device))
     if not 0 <= a.ema < 1: raise ConfigError(f'fit: ema must be from 0 (none) up to 1, not {a.ema}')
     a.model = dict(a.model) if isinstance(a.model, dict) else dict(name=a.model)
     if 'name' not in a.model: raise ConfigError(f"fit: model needs a name, as in dict(name='unet2d', widths=[…]); it has {', '.join(a.model)}")
@@ -156,8 +166,6 @@ def _resampled(m, fovs):
     scales = [(f.images['source'].scale, m.open(f.i, 'source').scale) for f in fovs if f.has('source')]
     return any(s is not None and was is not None and not np.allclose(*(np.array(v, float) for v in (s, was)), rtol=1e-3, equal_nan=True) for s, was in scales)
 
-def _device(a): return torch.device(a.device) if a.device else None
-
 def build_learner(
     a, # namespace with the arguments of `fit`; what was left open is filled in
     resumes:bool=False, # a checkpoint is there to go on from, so that `init` is not needed
@@ -168,7 +176,7 @@ def build_learner(
     a.source_norm, a.target_norm = (Normalization.from_dict(n) for n in (a.source_norm, a.target_norm))
     set_seed(a.seed)
     dls = dataloaders(m, a.patch, int(a.bs), a.out_depth, a.source_norm, a.target_norm, a.transforms, a.patches_per_epoch,
-                      cache=a.cache, workers=a.workers, seed=a.seed, device=_device(a), scale=a.scale, sampler=a.sampler, classes=channel_names(a.classes), preload=a.preload, largest=128, strict=a.strict)
+                      cache=a.cache, workers=a.workers, seed=a.seed, device=a.device, scale=a.scale, sampler=a.sampler, classes=channel_names(a.classes), preload=a.preload, largest=128, strict=a.strict)
     if a.minutes and not a.patches_per_epoch: dls.train.plan.n = dls.train.n = (2000 if a.sampler else 10_000)*int(a.bs) # the clock ends an epoch
     spec = dls.spec
     config = net_config(a.model['name'], len(spec.source_channels), spec.target_channels, spec.in_depth, spec.out_depth, **{k: v for k, v in a.model.items() if k != 'name'})

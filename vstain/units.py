@@ -11,6 +11,8 @@ from functools import lru_cache
 
 # %% ../nbs/05_units.ipynb #c005
 _OME = {'li': 'inch/12', 'ua': 'astronomical_unit', 'pt': 'inch/72'}
+_UNITS = {'micrometer': 'meter micron angstrom thou inch foot yard mile light_year parsec'.split(), # those in pint's own names
+          'second': 'second minute hour day week'.split()}
 
 @lru_cache(1)
 def _registry():
@@ -22,12 +24,12 @@ def _registry():
 def _worth(word, base):
     "One unit in units of `base`, None where `word` is no unit of that dimension"
     word = word.replace('\\u00B5', 'µ').replace('Â', '').strip()
-    word = _OME.get(word, word)
-    if not re.fullmatch(r'[^\W\d_]{1,24}|' + '|'.join(map(re.escape, _OME.values())), word): return None # no expressions from files
     units = _registry()
-    for one in (word, word.lower()) if len(word) > 3 else (word,): # Mm is not mm, but Micron is micron
-        try: return float(units.Quantity(one).to(base).magnitude)
-        except Exception: continue # pint has errors of many kinds for what it does not know
+    if word in _OME: return float(units.Quantity(_OME[word]).to(base).magnitude) if base == 'micrometer' else None
+    if not re.fullmatch(r'[^\W\d_]{1,24}', word): return None # no expressions from files
+    for one in (word, word.lower()) if len(word) > 3 or word == 'UM' else (word,): # Mm is not mm, but Micron is micron
+        for prefix, name, _ in units.parse_unit_name(one)[:1]:
+            if name in _UNITS[base] and (not prefix or name in ('meter', 'second')): return float(units.Quantity(1, prefix + name).to(base).magnitude)
 
 # %% ../nbs/05_units.ipynb #c006
 def micrometers(

@@ -830,14 +830,14 @@ def _write_level(fine, path, new, factors, labels):
         high = [min(l + s, n) for l, s, n in zip(low, step, coarse.shape)]
         block = fine[tuple(slice(l*f, min(h*f, n)) for l, h, f, n in zip(low, high, factors, fine.shape))].read().result()
         coarse[tuple(slice(l, h) for l, h in zip(low, high))].write(_halve(block, factors, labels)).result()
-    return coarse
+    return _open_zarr_array(new, 3 if (new/'zarr.json').exists() else 2) # to be read
 
 # %% ../nbs/10_store.ipynb #c043
 def write_pyramid(
     uri, # a local OME-Zarr image, or a plate, for each of its fields of view
     levels:int=None, # how many to add; by default until a plane has at most 256 × 256 voxels
     labels:bool=False, # voxels are labels, of which no mean is taken
-)->list: # `levels` of the image; raises `OutputExistsError` where it has several already, `FormatError`
+)->list: # `levels` of the image; raises `OutputExistsError` where it has several already, or something lies where they belong, `FormatError`
     "Add coarser levels to an OME-Zarr image and to its labels"
     if is_plate(uri): return [write_pyramid(u, levels, labels) for u in list_fovs(uri).values()]
     img = open_image(uri); group = img.group
@@ -848,19 +848,20 @@ def write_pyramid(
     base = {t['type']: t[t['type']] for t in first.get('coordinateTransformations', [])}
     scale, shift = (np.array(base.get(k, [v]*len(img.axes)), float) for k, v in (('scale', 1), ('translation', 0)))
     path, fine, total = within(group, first['path']), img.array, np.ones(len(img.axes), int)
-    while levels if levels is not None else max(fine.shape[-2:]) > 256:
-        here = dict(zip(img.axes, scale*total)); tall = here.get('Z', 1) > 1.5*here['X'] or not (img.scale and img.scale[0])
-        factors = [2 if a in 'YX' or a == 'Z' and not tall else 1 for a in img.axes]
-        name = f"{first['path']}_{len(ms['datasets'])}" if str(first['path']) != '0' else str(len(ms['datasets']))
-        with writing(group/name):
-            tmp = temp_beside(group/name); tmp.mkdir()
-            try:
-                fine = _write_level(fine, path, tmp, factors, labels)
-                shutil.rmtree(group/name, ignore_errors=True); os.replace(tmp, group/name)
-            finally: shutil.rmtree(tmp, ignore_errors=True)
-        fine, total = _open_zarr_array(group/name, {'0.4': 2, '0.5': 3}[img.version]), total*factors
-        ms['datasets'].append(dict(path=name, coordinateTransformations=[dict(type='scale', scale=list(scale*total)), dict(type='translation', translation=list(shift + scale*(total - 1)/2))]))
-        levels = levels and levels - 1
+    if levels is None: levels = (-(-max(fine.shape[-2:])//256) - 1).bit_length()
+    places = [group/(str(i) if str(first['path']) == '0' else f"{first['path']}_{i}") for i in range(1, levels + 1)]
+    for p in filter(os.path.lexists, places): raise OutputExistsError(f'{p} is there already, though no level of the image, and is kept; move it away or remove it, then add the levels')
+    tmps = [temp_beside(p) for p in places]
+    with writing(group):
+        try:
+            for p, tmp in zip(places, tmps):
+                here = dict(zip(img.axes, scale*total)); tall = here.get('Z', 1) > 1.5*here['X'] or not (img.scale and img.scale[0])
+                factors = [2 if a in 'YX' or a == 'Z' and not tall else 1 for a in img.axes]
+                tmp.mkdir(); fine, total = _write_level(fine, path, tmp, factors, labels), total*factors
+                ms['datasets'].append(dict(path=p.relative_to(group).as_posix(), coordinateTransformations=[dict(type='scale', scale=list(scale*total)), dict(type='translation', translation=list(shift + scale*(total - 1)/2))]))
+            for p, tmp in zip(places, tmps): take_place(tmp, p, lambda _: False)
+        finally:
+            for tmp in tmps: shutil.rmtree(tmp, ignore_errors=True)
     _update_group(group, {'ome': {'multiscales': [ms]}} if img.version == '0.5' else {'multiscales': [ms]})
     for at in [within(group/'labels', n) for n in img.labels()]: # so that both have the same levels
         if finished(at) and len(open_image(at).levels) == 1: write_pyramid(at, len(ms['datasets']) - 1, labels=True)

@@ -376,14 +376,17 @@ class CustomNet(nn.Module):
 
     def _trial(self):
         "How many channels come out of a batch of the smallest size"
-        x = torch.zeros(1, self.in_channels, -(-self.in_depth//self.divisor[0])*self.divisor[0], *(max(d, 32) for d in self.divisor[1:]))
-        was = self.net.training
+        n = self.in_channels + 1 # never the channels of an image without a batch axis, for which a network over three axes would take folded planes
+        x = torch.zeros(n, self.in_channels, -(-self.in_depth//self.divisor[0])*self.divisor[0], *(max(d, 32) for d in self.divisor[1:]))
+        was, name = self.net.training, type(self.net).__name__
+        hint = f'; z is folded into channels, which a network over three axes does not take: dict(name={name}, spatial_dims=3) keeps it an axis' if self.fold else ''
         try:
             with torch.no_grad(): y = self.net.eval()(fold_z(x) if self.fold else x)
         except (RuntimeError, TypeError, ValueError, IndexError) as e:
-            raise ConfigError(f'{type(self.net).__name__} does not take a batch of {tuple((fold_z(x) if self.fold else x).shape)}: {str(e).splitlines()[0]}') from e
+            raise ConfigError(f'{name} does not take a batch of {tuple((fold_z(x) if self.fold else x).shape)}: {str(e).splitlines()[0]}{hint}') from e
         finally: self.net.train(was)
-        if not isinstance(y, Tensor) or y.shape[2:] != x.shape[3 if self.fold else 2:]: raise ConfigError(f'{type(self.net).__name__} must give as many voxels as it takes, {tuple(x.shape)}, in one tensor, not {tuple(getattr(y, "shape", ()))}')
+        if not isinstance(y, Tensor) or len(y) != n or y.shape[2:] != x.shape[3 if self.fold else 2:]:
+            raise ConfigError(f'{name} must give as many voxels as it takes, {tuple(x.shape)}, in one tensor, not {tuple(getattr(y, "shape", ()))}{hint}')
         return y.shape[1]
 
 # %% ../nbs/30_backbones.ipynb #c055

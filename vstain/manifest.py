@@ -224,7 +224,7 @@ def from_folder(cls:Manifest,
     found = _sort_files(folder, files, {(r, c): p for r, w in roles.items() for c, p in w.items()})
     rows = _paired_rows(folder, roles, found, partial) if paired else _unpaired_rows(folder, roles, found)
     said = dict(source=_named_channels('source', source_channels, source_names), target=_named_channels('target', target_channels, target_names))
-    _add_masks(folder, rows, masks, partial)
+    _add_masks(folder, rows, found, masks, partial)
     for row in rows:
         for role in [r for r in roles if r in row]:
             row |= said.get(role, {})
@@ -251,14 +251,15 @@ def _object_masks(files, roles):
     del roles['labels']
     return [f for f in files if f not in hits], (of, list(hits.values()))
 
-def _add_masks(folder, rows, masks, partial):
+def _add_masks(folder, rows, found, masks, partial):
     "Labels that are the pattern of a sample's masks"
     if masks is None: return
     pattern, there = masks; names = list(there[0])
     known = {tuple(g[n] for n in names) for g in there}
     for row in rows:
-        if tuple(row[n] for n in names) in known:
-            row['labels'] = glob.escape(str(folder).rstrip('/')) + '/' + pattern.format(**{n: glob.escape(row[n]) for n in names})
+        said = found['source', None][row['sample']][1] # of the pattern; {sample} is not the name that the sample has
+        if tuple(said[n] for n in names) in known:
+            row['labels'] = glob.escape(str(folder).rstrip('/')) + '/' + pattern.format(**{n: glob.escape(said[n]) for n in names})
         elif not partial: raise ManifestError(f"{folder}: sample {row['sample']} has no masks {pattern!r}; add them, or say partial=True")
 
 # %% ../nbs/11_manifest.ipynb #cha9
@@ -268,7 +269,9 @@ def _paired_rows(folder, roles, found, partial, first='source'):
     worst = max(lacking, key=lambda k: len(lacking[k]))
     if lacking[worst] and not partial:
         n, role = len(lacking[worst]), ' '.join(filter(None, worst))
-        raise ManifestError(f"{folder}: {n} of {len(samples)} samples lack{'s' if n == 1 else ''} a file for {role} {roles[worst[0]][worst[1]]!r}: {', '.join(lacking[worst][:5])}; add the files, make the patterns fit, or say partial=True" + "; files with one mask for each object are found as source='{id}/…', labels='{id}/…'"*('labels' in roles))
+        whole, more = any(all(s in f for f in found.values()) for s in samples), any(len(f) > len(found[first, c]) for f in found.values() for c in roles[first])
+        raise ManifestError(f"{folder}: {n} of {len(samples)} samples lack{'s' if n == 1 else ''} a file for {role} {roles[worst[0]][worst[1]]!r}: {', '.join(lacking[worst][:5])}; add the files, " + ('make the patterns fit, or say partial=True' if whole else 'or make the patterns fit')
+                            + "; files with one mask for each object are found as source='{id}/…', labels='{id}/…'"*('labels' in roles or more))
     rows = []
     for s in [s for s in samples if all(s in found[first, c] for c in roles[first])]:
         rows.append({})

@@ -25,7 +25,7 @@ _BITS = 20 # sign, 8 of exponent, 11 of mantissa
 
 def _float_bins(x, lowest=None):
     "Number of the bin of each float32: its leading bits, ordered as the numbers are; counted from that of the lowest number where it is given"
-    bits = (x + np.float32(0)).view(np.int32) >> (32 - _BITS) # −0 becomes 0
+    bits = (x + np.float32(0)).view(np.int32); bits >>= 32 - _BITS # −0 becomes 0
     if lowest is None or lowest < 0: bits ^= (bits >> 31) & ((1 << (_BITS - 1)) - 1)
     bits += (1 << (_BITS - 1)) if lowest is None else -_first_bin(lowest) + (1 << (_BITS - 1))
     return bits
@@ -38,30 +38,43 @@ def _float_edge(b):
     return (bits ^ ((bits >> 31) & 0x7fffffff)).view(np.float32).astype(np.float64)
 
 # %% ../nbs/12_normalize.ipynb #c008
+def _is_exact(dtype): return dtype.kind in 'bui' and dtype.itemsize <= 2
+
 class Moments:
     "Count, mean, spread and histogram of voxels, grown block by block"
     def __init__(self,
         dtype, # type of the voxels, which decides the bins
         counts:np.ndarray=None, # histogram to count into, which several may share; by default a new one
+        about:float=None, # value from which the distances are sorted into bins; by default chosen from the first block
     ):
         dtype = np.dtype(dtype)
         self.n, self.mean, self.m2, self.lo, self.hi, self.left_out = 0, 0., 0., np.inf, -np.inf, 0
-        self.exact = dtype.kind in 'bu' and dtype.itemsize <= 2 or dtype.kind == 'i' and dtype.itemsize <= 2
+        self.exact = _is_exact(dtype)
         self.offset = -np.iinfo(dtype).min if self.exact and dtype.kind == 'i' else 0
         self.counts = np.zeros(1 << (16 if self.exact else _BITS), np.int64) if counts is None else counts
+        self.about = about
 
 @patch
 def add(self:Moments,
-    x:np.ndarray, # voxels of any shape; NaN and infinite ones are counted in `left_out` and otherwise ignored
+    x:np.ndarray, # voxels of any shape; NaN, infinite ones and those beyond 1.7e38 are counted in `left_out` and otherwise ignored
 )->Moments:
     "Take in a block"
     x = x.ravel()
     if self.exact: return self._add_integers(x)
+    if self.about is None: self.about = _about(x)[0]
     for i in range(0, x.size, _PIECE): self._add_piece(x[i:i + _PIECE])
     return self
 
 # %% ../nbs/12_normalize.ipynb #c009
 _PIECE = 1 << 15 # voxels
+_MOST = np.finfo(np.float32).max.astype(np.float64)/2 # differences of such numbers are within float32
+
+def _about(x):
+    "Value to sort distances from: for some thousand voxels, 8 interquartile ranges from their median towards zero; and whether they differ"
+    x = x.ravel(); x = x[::1 + (x.size >> 12)].astype(np.float64); x = np.sort(x[np.abs(x) < _MOST]); n = len(x)
+    return (_towards_zero(x[n//4], x[n//2], x[3*n//4], x.std()), bool(x[0] < x[-1])) if n else (None, False)
+
+def _towards_zero(low, mid, high, std): return float(np.copysign(max(0., abs(mid) - 8*(high - low or std)), mid)) + 0.
 
 def _counts(x):
     "How often each number from 0 occurs"
@@ -84,14 +97,17 @@ def _add_integers(self:Moments, x):
 def _add_piece(self:Moments, x):
     "Moments and counts of numbers that have no bins of their own"
     lo, hi = float(x.min()), float(x.max())
-    if not np.isfinite(lo + hi) and not (ok := np.isfinite(x)).all():
+    if not (-_MOST < lo and hi < _MOST):
+        ok = np.abs(x) < _MOST
         self.left_out += int(x.size - ok.sum())
         return self._add_piece(x[ok]) if ok.any() else None
-    off = x.astype(np.float64); about = off[:1024].mean(); off -= about; shift = float(off.sum())/x.size
+    if self.about is None: self.about = _about(x)[0]
+    off = np.subtract(x, self.about, dtype=np.float64); bins = _float_bins(off.astype(np.float32), lo - self.about)
+    about = off[:1024].mean(); off -= about; shift = float(off.sum())/x.size
     self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
     off *= off # no dot product: BLAS would share it out to threads that wait for each other
-    self._merge(x.size, float(about) + shift, float(off.sum()) - shift**2*x.size)
-    first, counts = _first_bin(lo), _counts(_float_bins(np.ascontiguousarray(x, dtype=np.float32), lo))
+    self._merge(x.size, self.about + float(about) + shift, float(off.sum()) - shift**2*x.size)
+    first, counts = _first_bin(lo - self.about), _counts(bins)
     self.counts[first:first + len(counts)] += counts
 
 @patch
@@ -106,9 +122,25 @@ def merge(self:Moments,
 )->Moments:
     "Take in what another has counted"
     if other.n and (self.exact, self.offset) != (other.exact, other.offset): self._widen(); other = other._widened()
+    if other.n and not self.n: self.about = other.about
     self._take(other)
-    if other.n: at = other._used(); self.counts[at] += other.counts[at]
+    if not other.n: return self
+    at = other._used()
+    if self.about == other.about: self.counts[at] += other.counts[at]
+    else: self._take_bins(*other._centres())
     return self
+
+@patch
+def _centres(self:Moments):
+    "Values in the middle of the bins in use, and their counts"
+    at = self._used(); counts = self.counts[at]; used = counts.nonzero()[0]
+    return self._edges(used + at.start + np.arange(2)[:, None]).mean(0), counts[used]
+
+@patch
+def _edges(self:Moments, b): return (_float_edge(b) + self.about).clip(self.lo, self.hi)
+
+@patch
+def _take_bins(self:Moments, values, counts): np.add.at(self.counts, _float_bins((values - self.about).astype(np.float32)), counts)
 
 @patch
 def _take(self:Moments, other):
@@ -121,15 +153,15 @@ def _take(self:Moments, other):
 @patch
 def _used(self:Moments):
     "The bins between the extremes; all others are empty"
-    first, last = (int(v) + self.offset if self.exact else _first_bin(v) for v in (self.lo, self.hi))
+    first, last = (int(v) + self.offset if self.exact else _first_bin(v - self.about) for v in (self.lo, self.hi))
     return slice(first, last + 1)
 
 @patch
 def _widened(self:Moments):
     "The same with the bins of floats, where images of one channel differ in type"
     if not self.exact: return self
-    out = Moments(np.float32); values = np.arange(1 << 16) - self.offset
-    np.add.at(out.counts, _float_bins(values.astype(np.float32)), self.counts)
+    out = Moments(np.float32, about=_towards_zero(*self.percentiles([25, 50, 75]), self.summary()['std']) if self.n else None)
+    if self.n: at = self._used(); out._take_bins(np.arange(at.start, at.stop) - float(self.offset), self.counts[at])
     out.n, out.mean, out.m2, out.lo, out.hi, out.left_out = self.n, self.mean, self.m2, self.lo, self.hi, self.left_out
     return out
 
@@ -141,14 +173,15 @@ def _widen(self:Moments): self.__dict__.update(self._widened().__dict__)
 def percentiles(self:Moments,
     q, # percents, 0 … 100
 )->np.ndarray:
-    "Percentiles from the histogram, linear within a bin, never beyond the extremes"
+    "Percentiles from the histogram, linear within a bin and between voxels, never beyond the extremes"
     used = self._used(); counts = self.counts[used]; cum = counts.cumsum()
-    rank = np.asarray(q)/100*(self.n - 1)
-    at = np.searchsorted(cum, rank.astype(np.int64), side='right')
-    if self.exact: return (at + used.start - self.offset).astype(float)
-    part = (rank - (cum[at] - counts[at]) + .5)/counts[at]
-    lower, upper = (_float_edge(at + used.start + i).clip(self.lo, self.hi) for i in (0, 1))
-    return lower + (upper - lower)*part.clip(0, 1)
+    rank = np.asarray(q)/100*(self.n - 1); first = rank.astype(np.int64)
+    ranks = np.stack([first, (first + 1).clip(max=self.n - 1)]); at = np.searchsorted(cum, ranks, side='right')
+    if self.exact: a, b = (at + used.start - self.offset).astype(float)
+    else:
+        lower, upper = (self._edges(at + used.start + i) for i in (0, 1))
+        a, b = lower + (upper - lower)*((ranks - (cum[at] - counts[at]) + .5)/counts[at])
+    return a + (b - a)*(rank - first)
 
 @patch
 def summary(self:Moments)->dict|None: # mean, std, median, iqr, p1, p5, p95, p99, p95_p5, p99_p1, min, max; None where nothing was counted
@@ -161,23 +194,33 @@ def summary(self:Moments)->dict|None: # mean, std, median, iqr, p1, p5, p95, p99
 
 # %% ../nbs/12_normalize.ipynb #c011
 def image_statistics(
-    array:np.ndarray, # voxels of one channel, any shape; NaN and infinite ones are ignored
+    array:np.ndarray, # voxels of one channel, any shape; NaN and infinite ones, and those beyond 1.7e38, are ignored
 )->dict: # raises `NonFiniteError` where no voxel is finite
     "Statistics of an array in memory"
     out = Moments(array.dtype).add(np.asarray(array)).summary()
-    if out is None: raise NonFiniteError(f'no finite voxel among the {array.size} of this array')
+    if out is None: raise NonFiniteError(f'no finite voxel among the {array.size} of this array (beyond {_MOST:.2g} they count as infinite)')
     return out
 
 # %% ../nbs/12_normalize.ipynb #c015
-def _planes(img, c, t, zs):
+def _start(img, c):
+    "What the distances are sorted from, by the first plane that is not constant, and the first plane, which need not be read again"
+    first = about = None
+    if _is_exact(img.dtype): return about, first
+    for t, z in np.ndindex(img.shape[0], img.shape[2]):
+        x = img.read(t=t, c=c, z=z); first = x if first is None else first; near, differ = _about(x)
+        if about is None or differ: about = near
+        if differ: break
+    return about or 0., first
+
+def _planes(img, c, t, zs, about, first):
     "Moments of each plane; they share one histogram"
     shared = Moments(img.dtype)
-    return [Moments(img.dtype, shared.counts).add(img.read(t=t, c=c, z=z)) for z in zs]
+    return [Moments(img.dtype, shared.counts, about).add(first.pop() if first and t == z == 0 else img.read(t=t, c=c, z=z)) for z in zs]
 
 def _together(img, parts):
     "Moments of a timepoint; planes are taken in their order, so that the result does not depend on how they were shared out"
     if not img.shape[2]: return Moments(img.dtype)
-    out = Moments(img.dtype, parts[0][0].counts)
+    out = Moments(img.dtype, parts[0][0].counts, parts[0][0].about)
     for z in range(img.shape[2]): out._take(parts[z % len(parts)][z//len(parts)])
     if out.n:
         at = out._used()
@@ -188,9 +231,10 @@ def _timepoints(img, c, workers):
     "Moments of each timepoint, of which few are held at a time"
     T, Z = img.shape[0], img.shape[2]
     n = max(1, min(workers, Z)); ahead, queue = -(-workers//n), deque()
+    about, first = _start(img, c); first = [] if first is None else [first] # held until it is counted
     with ThreadPoolExecutor(workers) as pool:
         for t in range(T):
-            queue.append([pool.submit(_planes, img, c, t, range(i, Z, n)) for i in range(n)])
+            queue.append([pool.submit(_planes, img, c, t, range(i, Z, n), about, first) for i in range(n)])
             if len(queue) > ahead: yield _together(img, [f.result() for f in queue.popleft()])
         while queue: yield _together(img, [f.result() for f in queue.popleft()])
 
@@ -324,7 +368,7 @@ def _report(df):
         bad = df[df[col].map(len) > 0] if len(df) else df
         if len(bad): warnings.warn(f"{sum(map(len, bad[col]))} timepoint(s) {what} left out of the statistics: " + ', '.join(f"{r['sample']} {r.channel} t={r[col]}" for _, r in bad.head(5).iterrows()))
     odd = df[(df.voxels_left_out > 0) & ~df.expected] if len(df) else df # voxels of a value that marks them as unknown are no surprise
-    if len(odd): warnings.warn(f"{odd.voxels_left_out.sum()} voxels that are NaN or infinite left out of the statistics, in " + ', '.join(dict.fromkeys(odd['sample'].head(5))))
+    if len(odd): warnings.warn(f"{odd.voxels_left_out.sum()} voxels that are NaN, infinite or beyond {_MOST:.2g} left out of the statistics, in " + ', '.join(dict.fromkeys(odd['sample'].head(5))))
     return df
 
 # %% ../nbs/12_normalize.ipynb #c027

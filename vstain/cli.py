@@ -330,6 +330,7 @@ def info(
 ):
     "Say what is known of a plate, image, manifest, run, stainer or exported network"
     path = Path(uri)
+    if any((path/p).exists() for p in ('.zgroup', '.zarray', '.zattrs', 'zarr.json')): return _info_images(uri)
     if path.suffix in TABLES: return _info_manifest(uri)
     if path.suffix == '.onnx' or path.is_dir() and any(path.glob('*.onnx')): return _info_export(path)
     if any((path/p).exists() for p in ('stainer', 'model.json')) or path.suffix in ('.safetensors', '.json'): return _info_stainer(path)

@@ -195,16 +195,14 @@ def _write_onnx(stainer, path):
 # %% ../nbs/70_export.ipynb #c017
 def export_onnx(
     stainer, # a `Stainer`, the folder of a run or of a stainer, or the learner that `fit` gave
-    folder, # where the ONNX file, its README.md and model.json are written
+    folder, # new or empty, where the ONNX file, its README.md and model.json are written; or one of an earlier export
     *,
     tolerance:float=1e-3, # largest difference from torch that is accepted, in units of the target's scale
-    overwrite:bool=False, # replace these files where they are there
+    overwrite:bool=False, # replace the files of an earlier export
 )->Path: # the ONNX file; raises `OutputExistsError`, `ExportError`
     "Write a stainer as ONNX, run it, compare it with torch, and only then keep it"
     stainer, folder = load_stainer(getattr(stainer, 'run', stainer)), Path(folder); name = onnx_name(stainer)
-    there = [n for n in (name, 'README.md', 'model.json') if (folder/n).exists()]
-    if there and not overwrite: raise OutputExistsError(f"{folder} has {', '.join(there)} already; choose another folder or say overwrite=True")
-    if {'README.md', 'model.json'} & {*there} and not _is_ours(folder): raise OutputExistsError(f"{folder} has {', '.join(there)} that vstain did not write, which is kept; choose another folder")
+    _check_folder(folder, name, overwrite)
     device, precision, tmp = stainer.device, stainer.precision, temp_beside(folder)
     try:
         tmp.mkdir(parents=True); _write_all(stainer.to('cpu', 'float32'), tmp, name, tolerance)
@@ -213,9 +211,21 @@ def export_onnx(
     finally: stainer.to(device, precision); shutil.rmtree(tmp, ignore_errors=True)
     return folder/name
 
-def _is_ours(folder):
-    try: return read_json(folder/'model.json').get('format') == 'vstain stainer'
-    except (VstainError, AttributeError): return False
+def _check_folder(folder, name, overwrite):
+    "Refuse a folder of others, such as a plate or a project, and an earlier export that is not to be replaced"
+    if not os.path.lexists(folder): return
+    if not folder.is_dir(): raise OutputExistsError(f'{folder} is a file, which is kept; choose another folder')
+    names = {p.name for p in folder.iterdir()} - {'.DS_Store', 'Thumbs.db'}
+    if names and not _is_ours(folder, names):
+        some = ', '.join(sorted(names)[:5]) + ' …'*(len(names) > 5)
+        raise OutputExistsError(f'{folder} has {some} that export did not write, which is kept; choose a new folder or an empty one')
+    there = [n for n in (name, 'README.md', 'model.json') if n in names]
+    if there and not overwrite: raise OutputExistsError(f"{folder} has {', '.join(there)} already; choose another folder or say overwrite=True")
+
+def _is_ours(folder, names):
+    if names & {'.zgroup', '.zarray', '.zattrs', 'zarr.json'}: return False # a plate that an export went into once
+    try: return 'difference_from_torch' in read_json(folder/'model.json') # a stainer's own folder has not
+    except (VstainError, TypeError): return False
 
 def onnx_name(
     stainer:Stainer, # a stainer

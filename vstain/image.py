@@ -328,53 +328,56 @@ def _lerp(a, axis, at, dtype):
     out = a.take(low, axis).astype(dtype)
     if not share.any(): return out
     high = a.take(low + (share > 0), axis) # a voxel of weight 0 does not count, even where it is NaN
-    out += (high - out)*share.astype(dtype).reshape([-1 if i == axis else 1 for i in range(a.ndim)])
+    out += (high - out)*_along(share, axis, a, dtype)
     return out
 
+def _pick(a, axis, at):
+    "Voxels of `a` along an axis, as a view where their distances are equal"
+    step = at[1] - at[0] if len(at) > 1 else 1
+    return a[(slice(None),)*axis + (slice(at[0], at[-1] + 1, step),)] if step > 0 and (np.diff(at) == step).all() else a.take(at, axis)
+
 def _area(a, axis, lo, hi, dtype):
-    "Means of `a` from the edges `lo` to `hi` along an axis, in voxels, over what is known"
-    first, total, covered, unknown = np.floor(lo + 1e-6).astype(int), 0, 0, np.isnan(a)
-    if some := unknown.any(): a = np.where(unknown, 0, a)
+    "Means of `a` from the edges `lo` to `hi` along an axis, in voxels"
+    first, total = np.floor(lo + 1e-6).astype(int), 0
     for k in range(int(np.ceil((hi - first).max() - 1e-6))):
-        share = (np.minimum(hi, first + k + 1) - np.maximum(lo, first + k)).astype(dtype)
+        share = np.minimum(hi, first + k + 1) - np.maximum(lo, first + k)
         share[share < 1e-6] = 0
-        at, share = (first + k).clip(max=a.shape[axis] - 1), share.reshape([-1 if i == axis else 1 for i in range(a.ndim)])
-        total = total + a.take(at, axis)*share
-        covered = covered + (share*~unknown.take(at, axis) if some else share)
-    with np.errstate(invalid='ignore'): return total/covered
+        part = _pick(a, axis, (first + k).clip(max=a.shape[axis] - 1)).astype(dtype, copy=False)
+        total = total + (part if np.abs(share - 1).max() < 1e-6 else part*_along(share, axis, a, dtype))
+    return total/_along(hi - lo, axis, a, dtype)
+
+def _along(v, axis, a, dtype): return v.astype(dtype).reshape([-1 if i == axis else 1 for i in range(a.ndim)])
 
 # %% ../nbs/04_image.ipynb #cb32
 def _whole(at, width):
-    "Voxels that each place of a grid covers, where its edges are theirs and they are few or powers of two; else 0"
+    "Voxels that each place of a grid covers, where its edges are theirs; else 0"
     n = int(round(width)); edge = int(round((at[0] - width/2 + .5)/n)) if n else 0
-    if n < 1 or n//(n & -n) > 7: return 0
+    if n < 1: return 0
     return n if np.abs(at - (n*(edge + np.arange(len(at))) + (n - 1)/2)).max() < 1e-3 else 0
 
 class _Resampled:
     "An image at places along z, y and x, as an array TCZYX: means over `widths` of its voxels, or the nearest one"
     def __init__(self, img, at, widths, ends, nearest, outside):
-        self.img, self.nearest, self.outside = img, nearest, outside
-        self.by = [1 if nearest else _whole(a, w) or 2**max(0, int(np.log2(w*1.001)) - 1) for a, w in zip(at, widths)] # voxels of a block
-        self.at = [np.round((a + .5)/f - .5, 9) for a, f in zip(at, self.by)]
-        self.widths, self.ends = [max(1., w/f) for w, f in zip(widths, self.by)], [n/f for n, f in zip(ends, self.by)]
+        self.img, self.at, self.ends, self.nearest, self.outside = img, at, ends, nearest, outside
+        self.widths = [max(1., w) for w in widths]
         self.shape = (*img.shape[:2], *map(len, at))
         self.dtype = img.dtype if nearest else np.result_type(img.dtype, np.float32)
     @property
     def chunks(self):
         "Chunks of the image, in voxels of the grid"
         if not self.img.chunks: return None
-        zyx = zip(self.img.chunks[2:], self.at, self.by)
-        return self.img.chunks[:2] + tuple(max(1, min(len(a), int(c/f/(a[1] - a[0])))) if len(a) > 1 else 1 for c, a, f in zyx)
+        zyx = zip(self.img.chunks[2:], self.at)
+        return self.img.chunks[:2] + tuple(max(1, min(len(a), int(c/(a[1] - a[0])))) if len(a) > 1 else 1 for c, a in zyx)
     def identity(self):
         "What it shows of what, and how"
-        places = [(len(a), a[0], a[-1], f, w) for a, f, w in zip(self.at, self.by, self.widths)]
+        places = [(len(a), a[0], a[-1], w) for a, w in zip(self.at, self.widths)]
         return f'{self.img.identity()} {places} {self.nearest} {self.outside}'
     def __getitem__(self, key):
         at, shape = [a[k] for a, k in zip(self.at, key[2:])], tuple(len(range(n)[k]) for n, k in zip(self.shape, key))
         beyond = [(a < -.5) | (a > n - .5) for a, n in zip(at, self.ends)]
         if 0 in shape: return np.zeros(shape, self.dtype)
         if self.outside != 'edge' and any(b.all() for b in beyond): return np.full(shape, self.outside, self.dtype)
-        out = (_nearest if self.nearest else _means)(self, key[:2], at)
+        out = (_nearest if self.nearest else _read_means)(self, key[:2], at)
         if self.outside != 'edge':
             for i, b in enumerate(beyond):
                 if b.any(): out[(slice(None),)*(i + 2) + (b,)] = self.outside
@@ -387,34 +390,37 @@ def _nearest(grid, tc, at):
     for i, a in enumerate(at): out = out.take(a - a.min(), i + 2)
     return out
 
-def _covered(at, width, n):
-    "First and last edge of what each place covers of `n` blocks, at least the nearest of them"
-    if width < 1.001: at = at.clip(0, n - 1)
-    lo, hi = (at + .5 - width/2).clip(0, n), (at + .5 + width/2).clip(0, n)
+def _covered(at, width, end, n):
+    "First and last edge of what each place covers of an image that ends at `end`, at least the nearest of its `n` voxels"
+    if width < 1.001: return at.clip(0, n - 1), at.clip(0, n - 1) + 1
+    lo, hi = (at + .5 - width/2).clip(0, min(end, n)), (at + .5 + width/2).clip(0, min(end, n))
     none = hi - lo < 1e-3
     return np.where(none, np.minimum(lo, n - 1), lo), np.where(none, np.minimum(lo, n - 1) + 1, hi)
 
-def _means(grid, tc, at):
-    "Blocks first, then the parts of them that each place covers"
-    sizes = [-(-n//f) for n, f in zip(grid.img.shape[2:], grid.by)]
-    lo, hi = zip(*map(_covered, at, grid.widths, sizes))
-    low, high = [int(l.min() + 1e-6) for l in lo], [int(np.ceil(h.max() - 1e-6)) for h in hi]
-    out = _read_blocks(grid, tc, low, high)
-    for i in sorted(range(3), key=lambda i: len(at[i])/out.shape[i + 2]): # those that shrink the block first
-        if grid.widths[i] > 1.001: out = _area(out, i + 2, lo[i] - low[i], hi[i] - low[i], grid.dtype)
-        else: out = _lerp(out, i + 2, lo[i] + grid.widths[i]/2 - .5 - low[i], grid.dtype)
-    return out
-
-def _read_blocks(grid, tc, low, high, most=2**24):
-    "Means of the blocks from `low` to `high`, read in strips of about `most` voxels"
-    by = grid.by; ends = [min(h*f, n) for h, f, n in zip(high, by, grid.img.shape[2:])]
-    x = slice(low[2]*by[2], ends[2])
-    if max(by) == 1: return grid.img.read(*tc, slice(low[0], ends[0]), slice(low[1], ends[1]), x)
+def _read_means(grid, tc, at, most=2**24):
+    "Means of what each place covers, read in parts of about `most` voxels: of planes, else of rows"
+    lo, hi = zip(*map(_covered, at, grid.widths, grid.ends, grid.img.shape[2:]))
+    part = [slice(int(l.min() + 1e-6), int(np.ceil(h.max() - 1e-6))) for l, h in zip(lo, hi)]
     images = [len(range(n)[k]) if isinstance(k, slice) else len(k) for k, n in zip(tc, grid.shape)]
-    rows = max(1, int(most//(np.prod(images)*(x.stop - x.start)*by[0]*by[1]))); planes = max(1, rows//(high[1] - low[1]))
-    def _strips(i, size): return [slice(k*by[i], min((k + size)*by[i], ends[i])) for k in range(low[i], high[i], size)]
-    def _mean(z, y): return block_mean(grid.img.read(*tc, z, y, x).astype(grid.dtype), (1, 1, *by))
-    return np.concatenate([np.concatenate([_mean(z, y) for y in _strips(1, rows)], 3) for z in _strips(0, planes)], 2)
+    parts, i = math.prod(images + [k.stop - k.start for k in part])/most, next((i for i in range(3) if len(at[i]) > 1), None)
+    if parts > 1 and i is not None:
+        each = np.array_split(at[i], min(len(at[i]), math.ceil(parts)))
+        return np.concatenate([_read_means(grid, tc, [*at[:i], a, *at[i + 1:]], most) for a in each], i + 2)
+    edges = [(l - k.start, h - k.start) for l, h, k in zip(lo, hi, part)]
+    return _means(grid.img.read(*tc, *part), edges, grid.widths, grid.dtype)
+
+def _means(a, edges, widths, dtype):
+    "Means over the edges along z, y and x where those are wider than a voxel, then values between voxels"
+    wide = [i for i in range(3) if widths[i] > 1.001]
+    known = ~np.isnan(a) if wide and a.dtype.kind == 'f' else True
+    if some := not np.all(known): a = np.where(known, a, 0)
+    for i in sorted(wide, key=lambda i: len(edges[i][0])/a.shape[i + 2]): # those that shrink the block first
+        a = _area(a, i + 2, *edges[i], dtype)
+        if some: known = _area(known, i + 2, *edges[i], dtype)
+    if some:
+        with np.errstate(invalid='ignore'): a = a/known
+    for i in set(range(3)) - set(wide): a = _lerp(a, i + 2, edges[i][0], dtype)
+    return a
 
 # %% ../nbs/04_image.ipynb #c033
 def resample(
@@ -422,7 +428,7 @@ def resample(
     scale=None, # (z, y, x) in µm per voxel, None for an axis that stays as it is, by default all; or an `ArraySpec`
     shape:tuple=None, # (z, y, x) in voxels; by default those with their centre in the image
     translation:tuple=None, # (z, y, x) in µm, the centre of the first voxel; by default the grid begins at the edge where the image begins
-    labels:bool=False, # take the nearest voxel, of the type it has; else interpolate, as float
+    labels:bool=False, # take the nearest voxel, of the type it has; else interpolate, as float, unless the voxels are there already
     outside=None, # value beyond the image, or 'edge' for its nearest voxel; by default NaN, for labels 0
 )->Image: # raises `ShapeError`, and `FormatError` where the scale of the image is unknown
     "The image on another grid, read lazily from the pyramid level that suits it"
@@ -451,13 +457,12 @@ def _places(img, scale, translation, still):
 
 def _level_for(img, scale, shape, t, T, labels):
     "The coarsest level of which the grid can be made as of the image itself, and the grid's places and widths in voxels of it"
-    whole = [_whole(a, w) for a, w in zip(*_seen(img, img, scale, shape, t, T))]
     for level in img.pyramid[::-1]:
         if not level.scale or level.shape[2] != img.shape[2] and img.scale[0] is None: continue
         at, widths = _seen(level, img, scale, shape, t, T)
         alike = [s < 1.001*fine for s, fine in zip(_sizes(level), _sizes(img))]
-        fits = [n == 1 or same or w > (.999 if labels else 7.999) or not labels and (_whole(a, w) if all_of else w > 1.999)
-                for n, same, all_of, w, a in zip(img.shape[2:], alike, whole, widths, at)]
+        fits = [k == 1 or same or (w > .999 if labels else _whole(a, w) and min(a[-1] + w/2, k*s/r - .5) < n - .499)
+                for k, s, r, n, same, w, a in zip(img.shape[2:], _sizes(img), _sizes(level), level.shape[2:], alike, widths, at)]
         if level is img or all(fits): return level, at, widths
 
 def _seen(level, img, scale, shape, t, T):

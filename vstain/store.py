@@ -9,11 +9,12 @@ __all__ = ['check_array', 'open_image', 'list_scenes', 'is_plate', 'list_fovs', 
            'stack_images']
 
 # %% ../nbs/10_store.ipynb #c002
-import contextlib, hashlib, html, io, itertools, json, math, os, re, shutil, struct, time, warnings
+import contextlib, hashlib, io, itertools, json, math, os, re, shutil, struct, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import lru_cache, partial
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np, tensorstore as ts, tifffile
 from fastcore.basics import patch
@@ -406,10 +407,14 @@ def _version(path):
 # %% ../nbs/10_store.ipynb #c020
 def _tiff(path): return tifffile.TiffFile(path.open() if isinstance(path, RemotePath) else path, name=None if isinstance(path, Path) else path.name)
 
+def _alone(path, series):
+    "Are all planes of a series in this very file? OME-TIFF can have them in others"
+    with _tiff(path) as tif: return not tif.series[series].is_multifile and tif.series[series].keyframe.parent is tif
+
 def _load_tiff(path, series, level):
     "Mapped where the file allows, else decoded page by page, tile by tile"
     try:
-        if isinstance(path, Path): return tifffile.memmap(path, series=series, level=level, mode='r')
+        if isinstance(path, Path) and _alone(path, series): return tifffile.memmap(path, series=series, level=level, mode='r')
     except ValueError: pass
     import zarr
     array = zarr.open_array(_tiff(path).series[series].aszarr(level=level), mode='r')
@@ -425,7 +430,14 @@ def _check_whole(tif):
 
 def _check_parts(tif, path):
     "OME-TIFF names the other files of a set, which must lie beside it"
-    for name in re.findall(r'FileName="([^"]*)"', tif.ome_metadata or '' if tif.is_ome else ''): within(path.parent, html.unescape(name), path)
+    xml = tif.ome_metadata or '' if tif.is_ome else ''
+    if not xml: return
+    if len(xml) > 2**26 or '<!DOCTYPE' in xml: raise FormatError(f'{path}: its OME-XML is too long, or defines entities, and is not read')
+    try: root = ElementTree.fromstring(xml) # as tifffile does
+    except ElementTree.ParseError as e: raise FormatError(f'{path}: its OME-XML cannot be read ({e})') from None
+    for element in root.iter():
+        for key, name in element.attrib.items():
+            if key.rpartition('}')[2] == 'FileName': within(path.parent, name, path)
 
 def _series_names(tif):
     names = [s.name or str(i) for i, s in enumerate(tif.series)]

@@ -442,9 +442,12 @@ def within(
     "The path that a file's metadata name, which must not lead out of `root`"
     from urllib.parse import unquote
     says, name = f'{where or root} names the path {name!r}', str(name) if isinstance(name, (str, int)) and not isinstance(name, bool) else None
-    if name is None or '\0' in name: raise FormatError(f'{says}, which is none')
+    read = [name] if name is not None else []
+    while read and len(read) < 6 and (more := unquote(read[-1])) != read[-1]: read.append(more) # as hosts may, more than once
+    if len(read) not in range(1, 6) or any(ord(c) < 32 or ord(c) == 127 for one in read for c in one): raise FormatError(f'{says}, which is none')
+    if not isinstance(root, Path) and set('?#\\') & set(''.join(read)): raise FormatError(f'{says}, which another host may read in another way')
     for kind in (PurePosixPath, PureWindowsPath):
-        for one in (kind(name), kind(unquote(name))):
+        for one in map(kind, read):
             if one.anchor or '..' in one.parts or '://' in name: raise FormatError(f'{says}, which leads out of its folder; nothing outside of it is opened')
     return root/name
 

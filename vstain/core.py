@@ -249,6 +249,7 @@ def locked(
     path = Path(path); at = path.with_name(f'.{_short(path.name)}.lock')
     with writing(path):
         at.parent.mkdir(parents=True, exist_ok=True)
+        if at.is_symlink(): raise LockedError(f'{path} cannot be locked: {at} is a link, which no lock is, and nothing is written through it; remove it')
         try: lock = _acquire(filelock.FileLock(at), timeout)
         except filelock.Timeout: raise LockedError(f'{path} is held by another process ({_said_by(at) or "unknown"}) for more than {timeout:g} s; wait until it has ended, and if none runs remove {at}') from None
         except OSError as e: # file systems without locks

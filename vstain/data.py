@@ -185,8 +185,8 @@ class Patches:
     def __len__(self): return len(self.fovs)
     @property
     def shapes(self):
-        "(T, Z, Y, X) of each field of view"
-        return [f.shape[:1] + f.shape[2:] for f in self.fovs]
+        "(T, Z, Y, X) of each field of view, of the timepoints to train on"
+        return [(len(f.times), *f.shape[2:]) for f in self.fovs]
 
 # %% ../nbs/13_data.ipynb #c019
 @patch
@@ -262,7 +262,8 @@ def _measure(m, fovs, norms, classes):
         for c, k in zip(f.channels[role], f.numbers[role]):
             if k is None or c in classes or read_statistics(m, f.i, role, c): continue
             together = all_parts.setdefault((None, role, c), Moments(f.images[role].dtype)) if m[f.i]['split'] == 'train' else None
-            parts[f.i, role, c] = measure(f.images[role], k, into=together).get('fov_statistics'); seen.add((f.i, role))
+            one = measure(f.images[role], k, into=together); seen.add((f.i, role))
+            parts[f.i, role, c] = {**one['fov_statistics'], 'timepoint_statistics': one['timepoint_statistics']} if 'fov_statistics' in one else None
     parts |= {k: v.summary() for k, v in all_parts.items() if v.n}
     if not (seen or classes): return parts, ensure_statistics(m, norms)
     told = [ensure_statistics(_one_role(m, [f for f in fovs if f.has(r) and (f.i, r) not in seen], r, classes), {'source': n}) for r, n in norms.items()]
@@ -559,6 +560,7 @@ def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest):
     _warn_of_stale(m, fovs, norms)
     if measured and not m.arrays: warnings.warn('the images carry no intensity statistics: measured now and kept in the manifest; preprocess(data) stores them')
     coefs = {r: [_coefficients(m, f, r, names[r], n, parts) for f in fovs] for r, n in norms.items()}
+    for f in fovs: f.find_times(parts)
     spec = DataSpec(names['source'], names['target'], patch, patch[0], out_depth, projection, _common_scale(fovs), *norms.values())
     js = _by_split(m, fovs)['train']
     spec.norms = {r: _dataset_norms(m, train, r, names[r], n, [coefs[r][j] for j in js], parts) for r, n in norms.items()}
@@ -594,8 +596,15 @@ class _RandomPlan:
         return np.concatenate([self._draw(d, f, self.n, rng) for d, f in zip(self.draws, self.fields)], 1)
     def _draw(self, draw, fields, n, rng):
         _, which, sampler, size = draw
-        where = sampler(fields, size, n, rng)
+        where = _in_time(sampler(fields, size, n, rng), fields, rng)
         return np.column_stack([np.array(which)[where[:, 0]], where[:, 1:]])
+
+def _in_time(where, fields, rng):
+    "Patches at timepoints that say nothing go to others of their field of view"
+    for k in [k for k, f in enumerate(fields) if len(f.times) < f.shape[0]]:
+        bad = np.flatnonzero((where[:, 0] == k) & ~np.isin(where[:, 1], fields[k].times))
+        where = where.copy(); where[bad, 1] = rng.choice(fields[k].times, len(bad))
+    return where
 
 # %% ../nbs/13_data.ipynb #c042
 class _FixedPlan:
@@ -618,14 +627,19 @@ def _valid_loader(patches, train, most):
 
 def _valid_crops(patches, size, most):
     "Crops on a grid; where nothing is paired, each of a source with one of a target, in turn"
-    if patches.paired: return grid_patches(patches.shapes, size, most)
+    if patches.paired: return _at_times(grid_patches(patches.shapes, size, most), patches)
     where = []
     for role, depth in (('source', size[0]), ('target', patches.spec.out_depth)):
         which = [k for k, f in enumerate(patches.fovs) if f.has(role)]
         crops = grid_patches([patches.shapes[k] for k in which], (depth, *size[1:]), most)
-        where.append(np.column_stack([np.array(which)[crops[:, 0]], crops[:, 1:]]))
+        where.append(_at_times(np.column_stack([np.array(which)[crops[:, 0]], crops[:, 1:]]), patches))
     n = max(map(len, where))
     return np.concatenate([w[np.arange(n) % len(w)] for w in where], 1)
+
+def _at_times(where, patches):
+    "The crops of the first, second, … timepoint to train on"
+    where[:, 1] = [patches.fovs[k].times[t] for k, t in where[:, :2]]
+    return where
 
 # %% ../nbs/13_data.ipynb #c044
 def window_boxes(
@@ -645,7 +659,7 @@ def window_boxes(
 def _from_windows(self:_RandomPlan, rng):
     "(n, 11): patches and the boxes of their windows, mixed"
     (_, _, sampler, size), fovs, k = self.draws[0], self.fields[0], self.windows.draws
-    first = sampler(fovs, size, -(-self.n//k), rng)
+    first = _in_time(sampler(fovs, size, -(-self.n//k), rng), fovs, rng)
     boxes = window_boxes(first, fovs, size)
     lo, hi = boxes[:, ::2], boxes[:, 1::2] - size
     if getattr(sampler, 'local', True): lo, hi = np.maximum(lo, first[:, 2:] - np.array(size)//2), np.minimum(hi, first[:, 2:] + np.array(size)//2)

@@ -228,7 +228,7 @@ def summary(
     df, # table that `evaluate` gave; or {name: table}, to set several models side by side
     by='channel', # column or columns to group by, e.g. ['split', 'channel']; `dims` is always added
     text:bool=True, # '0.812 ± 0.031', and no 3D row that is as its 2D row, as where a stack has one known plane; without it columns (metric, mean), (metric, sd), (metric, n)
-)->pd.DataFrame: # a row for each group, column `n` the number of samples
+)->pd.DataFrame: # a row for each group, column `n` the number of samples; `left_out`, where there are any, that of rows whose truth is constant
     "Mean ± standard deviation over samples"
     if isinstance(df, dict): df, by = pd.concat([d.assign(model=k) for k, d in df.items()]), [*_names(by), 'model']
     by = [*_names(by), 'dims']
@@ -236,13 +236,19 @@ def summary(
         if c not in df: raise ManifestError(f"summary by {c!r}: no such column; {did_you_mean(c, df.columns)}")
     metrics = [c for c in df.columns[df.columns.get_loc('planes') + 1:] if c != 'model']
     df = df.assign(**{c: pd.Categorical(df[c], df[c].unique()) for c in by})
+    flat = df[[c for c in ('nrmse', 'r2') if c in metrics]].isna().any(axis=1) & df[metrics].notna().any(axis=1) # NaN for a constant truth alone
+    if flat.any(): df = df.astype(dict.fromkeys(metrics, float)); df.loc[flat, metrics] = math.nan
+    left = df.assign(left_out=flat).groupby(by, observed=True)['left_out'].sum()
     with np.errstate(invalid='ignore'):
         stats = df.groupby([*by, 'sample'], observed=True)[metrics].mean().groupby(by, observed=True).agg(['mean', 'std', 'count'])
     n = df.groupby(by, observed=True)['sample'].nunique()
-    if not text: return stats.rename(columns=dict(std='sd', count='n'), level=1)
+    if not text:
+        if flat.any(): stats['left_out', 'count'] = left
+        return stats.rename(columns=dict(std='sd', count='n'), level=1)
     kept = [i for i in stats.index if not _as_2d(stats, i)]
     stats, n = stats.loc[kept], n.loc[kept]
-    return pd.DataFrame({'n': n} | {k: [_plus_minus(*v, of) for v, of in zip(stats[k].values, n)] for k in metrics}, index=stats.index)
+    head = {'n': n} | ({'left_out': left.loc[kept]} if flat.any() else {})
+    return pd.DataFrame(head | {k: [_plus_minus(*v, of) for v, of in zip(stats[k].values, n)] for k in metrics}, index=stats.index)
 
 def _as_2d(stats, i):
     "Is this a 3D row that says what its 2D row says?"
@@ -340,7 +346,7 @@ def fit(self:Ridge,
     "Fit the regression in closed form; raises `ManifestError` where there is nothing to fit, `ShapeError` where FOVs differ in planes"
     if not len(m) or not m.has('target'): raise ManifestError('ridge regression: no sample with a target to train on')
     self.source_channels, self.channels, self.sums = m.channels('source'), m.channels('target'), None
-    jobs = [(i, t) for i in range(len(m)) for t in range(m.open(i, 'target').shape[0])]
+    jobs = [(i, t) for i in range(len(m)) for t in self._timepoints(m, i)]
     for i, t in progress(jobs, 'ridge', enabled=show_progress):
         y = self._truth(m, i, t)
         drawn = rng_for(self.seed, 'ridge', m[i]['sample'], t).random(y.shape[1:]) < self.n_voxels / len(jobs) / y[0].size
@@ -348,6 +354,15 @@ def fit(self:Ridge,
     if any(s.n < 2 for s in self.sums): raise ManifestError('ridge regression: the truth of a target channel is known nowhere')
     self.weights = np.stack([s.solve(self.alpha) for s in self.sums])
     return self
+
+@patch
+def _timepoints(self:Ridge, m, i):
+    "Timepoints to fit on: those where each source channel and some target vary; all where none does"
+    every = range(m.open(i, 'target').shape[0])
+    def _tells(t): return all(map(_varies, m.open(i).read(t, self.source_channels)[0])) and any(map(_varies, self._truth(m, i, t)))
+    return (len(every) > 1 and [t for t in every if _tells(t)]) or every
+
+def _varies(a): a = a[np.isfinite(a)]; return a.size > 0 and a.min() < a.max()
 
 @patch
 def _truth(self:Ridge, m, i, t):

@@ -14,6 +14,7 @@ from .cache import DecodedCache, channel_arrays, held_in_memory
 from .classes import infer_classes
 from .core import ShapeError
 from .manifest import Manifest
+from .normalize import read_statistics
 from .store import Image, resample
 
 # %% ../nbs/12d_fields.ipynb #c005
@@ -98,7 +99,32 @@ class Fov:
         self.numbers = {r: self._numbers(images[r], r, list(row[f'{r}_channels'])) for r in images}
         self.images = on_one_grid(images, scale, ('labels', 'weight', *(['target'] if classes else [])), self.sample)
         self.shape = self.images.get('source', self.images.get('target')).shape
+        self.times = np.arange(self.shape[0]) # timepoints to train on
         self.share = None if row.get('draw') is None or row['draw'] != row['draw'] else float(row['draw'])
+
+# %% ../nbs/12d_fields.ipynb #c014a
+@patch
+def find_times(self:Fov,
+    measured:dict, # statistics that are stored nowhere, by (row, role, channel)
+):
+    "Set the timepoints to train on: those where each source channel and some target vary, as far as statistics tell; all where none does"
+    keep = np.ones(self.shape[0], bool)
+    for role, how in (('source', np.all), ('target', np.any)):
+        used = [c for c, k in zip(self.channels[role], self.numbers.get(role, ())) if k is not None]
+        if used: keep &= how([self._varies(role, c, measured) for c in used], 0)
+    self.times = np.flatnonzero(keep if keep.any() else ~keep)
+
+@patch
+def _varies(self:Fov, role, name, measured):
+    "For each timepoint: is it none of those that the statistics left out? An empty one of a class is an annotation"
+    known = measured.get((self.i, role, name)) or read_statistics(self.m, self.i, role, name)
+    known, out = known.get('timepoint_statistics'), np.ones(self.shape[0], bool)
+    if not known or not isinstance(known, dict) or role == 'target' and name in self.classes: return out
+    lost = self.m.open(self.i, role).dtype.kind == 'f' # what is not there had no finite voxel
+    for t in range(len(out)):
+        s = known.get(str(t))
+        out[t] = not lost if s is None else not isinstance(s, dict) or s.get('min') is None or s['min'] != s.get('max')
+    return out
 
 # %% ../nbs/12d_fields.ipynb #c015
 @patch

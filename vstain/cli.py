@@ -340,6 +340,9 @@ def info(
 def _info_manifest(uri):
     from vstain.manifest import as_manifest
     m = as_manifest(uri); print(m)
+    kept = {uri: [c for c, levels in of.items() if 'fov_statistics' in levels] for uri, of in m.statistics.items()}
+    names, n = dict.fromkeys(c for cs in kept.values() for c in cs), sum(map(bool, kept.values()))
+    if n: print(f"intensity statistics beside it: {', '.join(names)} of {plural(n, 'image')}")
     extra = [c for c in ('well', 'plate') if c in m.df]
     if extra: print(m.df.groupby('split')[extra].nunique().to_string())
 
@@ -366,7 +369,8 @@ def _info_images(uri):
     img = open_image(first); print(img)
     if img.labels(): print('labels: ' + ', '.join(img.labels()))
     known = img.attrs.get('normalization') or {}
-    print('intensity statistics: ' + (', '.join(known) or 'none; run `vstain preprocess`'))
+    none = 'run `vstain preprocess`' if img.group else 'such a file can hold none; a manifest file (CSV) keeps them beside it'
+    print('intensity statistics: ' + (', '.join(known) or f'none; {none}'))
 
 # %% ../nbs/90_cli.ipynb #c022
 @command()

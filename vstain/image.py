@@ -56,7 +56,7 @@ class Image:
         self.shape = tuple(int(size.get(a, 1)) for a in AXES)
         self.named, self.by_number, self.alpha = bool(channels), True, None
         self.channels = [str(c) for c in channels] if channels else [str(i) for i in range(self.shape[1])]
-        self.file_channels = self.channels # what the attributes call them, also where `channels` were renamed
+        self.file_channels = [f'{c} ({k})' if self.channels.count(c) > 1 else c for k, c in enumerate(self.channels)] # what the attributes call them, also where `channels` were renamed
         if len(self.channels) != self.shape[1]:
             raise FormatError(f"{uri}: {len(self.channels)} channel names ({', '.join(self.channels)}) for {self.shape[1]} channels")
         self.scale, self.raw, self.notes = _known(scale, uri), raw, notes
@@ -111,7 +111,9 @@ def index(self:Image,
     n = len(self.channels)
     if isinstance(channel, (int, np.integer)) and 0 <= channel < n: return int(channel)
     word = str(channel)
-    if word in self.channels: return self.channels.index(word)
+    at = [k for k, c in enumerate(self.channels) if c == word]
+    if len(at) > 1: raise MissingChannelError(f"{self.uri} has {len(at)} channels called {word!r}: which of them is not said. Take them by number, {' and '.join(map(str, at))}, and say what to call each as names= (in a manifest source_names= and target_names=)")
+    if at: return at[0]
     if word.isdecimal() and int(word) < n and self.by_number: return int(word)
     raise MissingChannelError(f"{self.uri} has no channel {channel!r}; {did_you_mean(word, self.channels)}")
 

@@ -706,12 +706,14 @@ def _by(v, axes): return ' × '.join(f'{x:g}' for x in v[axes])
 
 # %% ../nbs/11_manifest.ipynb #c065
 @patch
-def _row_problems(self:Manifest, i, voxels, paired):
+def _row_problems(self:Manifest, i, voxels, paired, named=()):
     "(role, severity, problem) of one row, and what was counted in its voxels"
     row, images, out, counts = self[i], {}, [], {}
     for role in [r for r in ROLES if r in row and not _missing(row[r])]:
         try:
             img = self.open(i, role); c = img.indices(row[f'{role}_channels'] or None)
+            img.indices([img.channels[k] for k in c]) # a name that two of them have
+            if role in named and not row[f'{role}_channels'] and len(c) > 1: out.append((role, 'warning', f"names no channel, which takes all {len(c)} of {img.name}; other rows name theirs"))
             if 0 in img.shape: out.append((role, 'error', f'is empty: TCZYX {img.shape}')); continue
             images[role] = img
             if voxels: out += _voxel_problems(img, c, role, counts)
@@ -814,8 +816,8 @@ def check(self:Manifest,
     workers:int=None, # threads; by default as many as are useful
 )->pd.DataFrame: # columns sample, split, role, severity ('error', 'warning', 'info'), problem; no rows where there is nothing to say
     "What is wrong with this manifest and its files, as a table, the worst first"
-    paired = self.paired
-    found = _in_threads(lambda i: self._row_problems(i, voxels, paired), range(len(self)), 'checking', workers or (n_cpus() if voxels else 16))
+    paired, named = self.paired, [r for r in ROLES if r in self.df and self._names(r)]
+    found = _in_threads(lambda i: self._row_problems(i, voxels, paired, named), range(len(self)), 'checking', workers or (n_cpus() if voxels else 16))
     rows = [(self[i]['sample'], self[i]['split'], *p) for i, (problems, _) in enumerate(found) for p in problems]
     bad = {r[0] for r in rows if r[3] == 'error'}
     rows = [r for r in rows if r[3] != 'info'] + _summed([r for r in rows if r[3] == 'info'])

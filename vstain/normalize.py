@@ -319,7 +319,11 @@ def preprocess(
 )->pd.DataFrame: # a row for each field of view and channel: its statistics and what was left out of them
     "Measure the intensities of every voxel and store the statistics; raises `FormatError` for missing chunks where `strict`"
     m = as_manifest(data); look_for_missing([(j['img'], [j['c']]) for j in _jobs(m, channels)], strict)
-    return _preprocess(m, channels, workers, 'write' if write else 'keep')
+    out = _preprocess(m, channels, workers, 'write' if write else 'keep')
+    lost = [uri for uri, of in m.statistics.items() if any('fov_statistics' in levels for levels in of.values())]
+    if lost and m is not data and m.path is None:
+        warnings.warn(f"{lost[0]}{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: such a file can hold no statistics, so these are shown and not kept; a manifest file keeps them beside it: give a CSV with the files in its column 'source'")
+    return out
 
 def look_for_missing(
     used:list, # (`Image`, numbers of the channels that are read) of each

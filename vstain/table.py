@@ -93,6 +93,11 @@ class Manifest:
     def __setstate__(self, d): self.__dict__.update(d); self._lock = threading.Lock()
 
 # %% ../nbs/10a_table.ipynb #c007
+def _whole_numbers(cells):
+    "Cells with numbers of channels that pandas wrote as 1.0, since another cell was empty"
+    said = [v for v in cells if not _missing(v)]
+    return [v if _missing(v) else v[:-2] for v in cells] if all(isinstance(v, str) and re.fullmatch(r'\d+\.0', v) for v in said) else cells
+
 @patch
 def _tidy(self:Manifest):
     df, where = self.df, self.path or 'manifest'
@@ -109,7 +114,7 @@ def _tidy(self:Manifest):
         if role not in df: continue
         df[role] = pd.Series([_uri(v) for v in df[role]], dtype=object)
         names = df.get(f'{role}_channels', pd.Series([None]*len(df), dtype=object))
-        df[f'{role}_channels'] = pd.Series([_as_list(v) for v in names], dtype=object)
+        df[f'{role}_channels'] = pd.Series([_as_list(v) for v in _whole_numbers(names)], dtype=object)
         if f'{role}_in_file' in df: df[f'{role}_in_file'] = pd.Series([_as_dict(v) for v in df[f'{role}_in_file']], dtype=object)
     _tidy_options(df, where)
     order = ['sample', 'split', *[c for r in ROLES for c in (r, f'{r}_channels') if c in df]]

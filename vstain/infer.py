@@ -28,7 +28,7 @@ from .image import scale_text
 from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, warn_of_missing, _update_group, _zarr_attrs
 from .manifest import Manifest, as_manifest
 from .normalize import measure, read_statistics, warn_of_stale
-from .model import Stainer, load_stainer, standardised, to_channels_last
+from .model import Stainer, fill_unknown, load_stainer, nothing_known, standardised, to_channels_last
 from .callbacks import computes_bf16
 
 # %% ../nbs/50_infer.ipynb #c005
@@ -212,7 +212,7 @@ def _add_window(self:Stream, src, out, unknown):
     "Predict all tiles of a window and add them to the sums"
     for tiles in self.batches:
         x = torch.stack([self.ring.window(src, ys, xs) for ys, xs, *_ in tiles])
-        y = self.forward(x.nan_to_num_(0.) if unknown else x)
+        y = self.forward(fill_unknown(x) if unknown else x)
         for (ys, xs, wy, wx), one in zip(tiles, y.float().to(self.device)):
             w = (wy[:, None]*wx).to(self.device)
             for k, i in enumerate(out): self.sums[i][:, ys, xs].addcmul_(one[:, k], w, value=1/self.share[i])
@@ -223,7 +223,7 @@ def _mark_unknown(self:Stream, src, out):
     "Where nothing is known of a voxel, in no channel (of no plane, for a projection), nothing is predicted"
     for i in out:
         planes = src if self.projection else [i]
-        for ys, xs in self.blocks[1]: self.sums[i][:, ys, xs].masked_fill_(torch.stack([self.ring[p][:, ys, xs].isnan().all(0) for p in planes]).all(0), torch.nan)
+        for ys, xs in self.blocks[1]: self.sums[i][:, ys, xs].masked_fill_(nothing_known([self.ring[p][:, ys, xs] for p in planes]), torch.nan)
 
 # %% ../nbs/50_infer.ipynb #c031
 @patch
@@ -460,7 +460,7 @@ def fingerprint(
 )->str: # 32 hex digits
     "Digest of all that decides what a stainer predicts"
     h = hashlib.blake2b(digest_size=16)
-    spec = {k: stainer.spec[k] for k in ('source_channels', 'target_channels', 'in_depth', 'out_depth', 'projection', 'source_norm', 'target_norm', 'norms')}
+    spec = {k: stainer.spec[k] for k in ('source_channels', 'target_channels', 'in_depth', 'out_depth', 'projection', 'source_norm', 'target_norm')} | dict(norms=stainer.norms)
     h.update(json.dumps([stainer.net_config, spec], sort_keys=True, default=str).encode())
     for name, w in sorted(stainer.net.state_dict().items()): h.update(name.encode()); h.update(w.detach().cpu().contiguous().numpy().tobytes())
     return h.hexdigest()
@@ -753,7 +753,7 @@ def _warn_after(fovs, unknown):
     empty = [f.sample for f in fovs if len(f.empty) == len(f.names)]
     if empty: warnings.warn(f"{_some(empty)} without a finite voxel: the prediction is NaN")
     part = [s for s in unknown if s not in empty]
-    if part: warnings.warn(f"{_some(part)} with NaN or infinite voxels: predicted as if they had their channel's mean; where no channel is known, the prediction is NaN")
+    if part: warnings.warn(f"{_some(part)} with NaN or infinite voxels: taken as 0 after normalisation; where no channel is known, the prediction is NaN")
 
 def _some(names): return f"{len(names)} field{'s' if len(names) > 1 else ''} of view ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'reflected', 'pad_to', 'StainNet', 'net_config', 'build_net', 'to_channels_last', 'ZBlend', 'Stainer',
-           'evaluating', 'full_precision', 'as_device', 'standardised', 'Description', 'weight_shapes',
-           'no_larger_than', 'build', 'read_description', 'load_stainer']
+           'evaluating', 'full_precision', 'as_device', 'standardised', 'fill_unknown', 'nothing_known', 'Description',
+           'weight_shapes', 'no_larger_than', 'build', 'read_description', 'load_stainer']
 
 # %% ../nbs/33_model.ipynb #c002
 import json, threading, warnings
@@ -301,8 +301,7 @@ def _coefficients(self:Stainer, i, channel, stats, array, t):
         if norm.level == 'timepoint': stats = (stats or {}).get(str(t))
     if not stats and (array is None or norm.level == 'dataset'): raise MissingStatisticsError(f'no {norm.level} statistics of {channel} are given, and nothing to measure them on')
     stats = stats or measure(array[i] if array[i].ndim < 4 else array[i][:, None]).get('fov_statistics') # constant timepoints left out, as `preprocess` does
-    if not stats: raise NonFiniteError(f'source {channel}: all {array[i].size} voxels are NaN or infinite')
-    return norm.coefficients(stats)
+    return norm.coefficients(stats) if stats else (0., 1.) # nothing of the channel is known
 
 # %% ../nbs/33_model.ipynb #c044
 def standardised(
@@ -315,6 +314,18 @@ def standardised(
     for one, new, a, b in zip(x, out, shift, scale):
         for plane, y in zip(one, new) if one.ndim > 2 else [(one, new)]: y[...] = (plane.astype(np.float64) - float(a))/float(b)
     return out
+
+def fill_unknown(
+    x:Tensor, # normalised intensities, changed in place
+) -> Tensor: # the same, 0 where it was NaN or infinite
+    "What the network sees of unknown voxels"
+    return x.nan_to_num_(0., 0., 0.)
+
+def nothing_known(
+    planes, # normalised planes that make one predicted plane, each (C, Y, X)
+) -> Tensor: # (Y, X), bool
+    "Where no channel of any plane is finite, so that nothing is predicted"
+    return ~torch.stack([p.isfinite().any(0) for p in planes]).any(0)
 
 @patch
 def normalise(self:Stainer,
@@ -329,11 +340,8 @@ def normalise(self:Stainer,
 def _filled(self:Stainer, y):
     ok = np.isfinite(y)
     if ok.all(): return y
-    for name, v, good in zip(self.source_channels, y, ok):
-        if not good.any(): raise NonFiniteError(f'source {name}: all {v.size} voxels are NaN or infinite')
-        v[~good] = v[good].mean()
-    warnings.warn(f'{(~ok).sum()} of {ok.size} source voxels are NaN or infinite; predicted as if they had the mean of their channel')
-    return y
+    warnings.warn(f'{(~ok).sum()} of {ok.size} source voxels are NaN or infinite: taken as 0 after normalisation; where no channel is known, the prediction is NaN')
+    return fill_unknown(torch.from_numpy(y)).numpy()
 
 @patch
 def denormalise(self:Stainer,
@@ -386,6 +394,7 @@ def __call__(self:Stainer,
     "Stain an array"
     array = np.asarray(array)
     x = self._as_tczyx(array)
+    if not np.isfinite(x).any(): raise NonFiniteError(f"source {', '.join(self.source_channels)}: all {x.size} voxels are NaN or infinite")
     by_t = self.source_norm.level == 'timepoint'
     coefs = None if by_t else self.coefficients(stats, np.moveaxis(x, 1, 0))
     out = np.stack([self._stain(v, *(self.coefficients(stats, v, t) if by_t else coefs), step) for t, v in enumerate(x)])
@@ -404,8 +413,11 @@ def _as_tczyx(self:Stainer, x):
 
 @patch
 def _stain(self:Stainer, x, shift, scale, step):
-    planes = [y.cpu().numpy() for _, y in self.stack(self.normalise(x, shift, scale), step)]
-    return self.denormalise(np.stack(planes, 1))
+    x = standardised(x, shift, scale); planes = torch.from_numpy(x).unbind(1)
+    gone = None if np.isfinite(x).all() else torch.stack([nothing_known(p) for p in ([planes] if self.projection else zip(planes))]).numpy()
+    y = np.stack([y.cpu().numpy() for _, y in self.stack(self._filled(x), step)], 1)
+    if gone is not None: y[:, gone] = np.nan
+    return self.denormalise(y)
 
 # %% ../nbs/33_model.ipynb #c058
 FORMAT = 1 # of model.json; raised when older versions of vstain could not read it
@@ -414,7 +426,7 @@ FORMAT = 1 # of model.json; raised when older versions of vstain could not read 
 def to_dict(self:Stainer)->dict:
     "All but the weights, as it is written to model.json"
     heads = {n: dict(type=type(h).__name__, channels=h.channels, out_depth=h.out_depth, activation=h.activates) for n, h in self.net.heads.items()}
-    return json.loads(json.dumps(dict(format='vstain stainer', format_version=FORMAT, vstain=vstain.__version__, net=self.net_config, heads=heads, spec=self.spec, info=self.info), default=str))
+    return json.loads(json.dumps(dict(format='vstain stainer', format_version=FORMAT, vstain=vstain.__version__, net=self.net_config, heads=heads, spec=self.spec | dict(norms=self.norms), info=self.info), default=str))
 
 @patch
 def save(self:Stainer,

@@ -8,8 +8,8 @@ __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError
            'OutputExistsError', 'OutputError', 'LockedError', 'MissingExtraError', 'did_you_mean', 'plural', 'need',
            'ArraySpec', 'VoxelTensor', 'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed',
            'rng_for', 'process_name', 'has_ended', 'writing', 'locked', 'temp_beside', 'sweep', 'atomic_path',
-           'take_place', 'atomic_folder', 'write_json', 'read_json', 'foreign_json', 'validated', 'foreign_to_zarr',
-           'check_replaceable', 'within', 'n_cpus', 'available_memory', 'check_memory', 'progress']
+           'take_place', 'atomic_folder', 'atomic_files', 'write_json', 'read_json', 'foreign_json', 'validated',
+           'foreign_to_zarr', 'check_replaceable', 'within', 'n_cpus', 'available_memory', 'check_memory', 'progress']
 
 # %% ../nbs/00_core.ipynb #c002
 import contextlib, ctypes, errno, functools, glob, hashlib, json, os, random, re, shutil, socket, sys, tempfile, time
@@ -205,7 +205,7 @@ if hasattr(errno, 'EDQUOT'): _WHY[errno.EDQUOT] = 'your quota is used up'
 
 def _why_unwritten(e, path):
     "Why nothing could be written at `path`, None where the error is of another kind"
-    said = re.search(r"(?:OS error |os_error_code=')(\d+)", str(e)) # as tensorstore has it
+    said = re.search(r"(?:OS error |os error |os_error_code=')(\d+)", str(e)) # as tensorstore and safetensors have it
     code, at = (int(said[1]) if said else getattr(e, 'errno', None)), getattr(e, 'filename', None)
     path, at = Path(path).absolute(), Path(at).absolute() if isinstance(at, (str, os.PathLike)) else None
     elsewhere = at and path.parent not in (at, *at.parents) and at not in path.parents
@@ -340,6 +340,27 @@ def atomic_folder(
     with writing(path):
         tmp = temp_beside(path); tmp.mkdir()
         try: yield tmp; take_place(tmp, path, lambda p: overwrite)
+        finally: _remove(tmp)
+
+# %% ../nbs/00_core.ipynb #d022
+@contextlib.contextmanager
+def atomic_files(
+    folder, # folder of the files, made where it is not there
+    names, # all that is written, in the order in which they are moved where that must be
+): # raises `OutputError`
+    "Context that gives a temporary folder, whose files replace those of `folder` when the block ends well"
+    folder = Path(folder).resolve()
+    sweep(folder.parent, folder.name)
+    inside = folder.is_dir() and (folder.is_mount() or folder == Path.cwd() or not os.access(folder.parent, os.W_OK)) # which cannot be exchanged
+    _alone = lambda p: not inside and p.is_dir() and all(e.name in names or re.fullmatch(r'\..*\.(tmp|old|lock)', e.name) for e in p.iterdir())
+    with writing(folder):
+        tmp = temp_beside(folder/names[0] if inside else folder); tmp.mkdir()
+        if folder.is_dir(): tmp.chmod(folder.stat().st_mode & 0o7777)
+        try:
+            yield tmp
+            if not folder.exists() or _alone(folder): take_place(tmp, folder, _alone)
+            else:
+                for n in names: os.replace(tmp/n, folder/n)
         finally: _remove(tmp)
 
 # %% ../nbs/00_core.ipynb #c043

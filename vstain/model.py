@@ -8,7 +8,7 @@ __all__ = ['FORMAT', 'reflected', 'pad_to', 'StainNet', 'net_config', 'build_net
            'weight_shapes', 'no_larger_than', 'build', 'read_description', 'load_stainer']
 
 # %% ../nbs/33_model.ipynb #c002
-import json, threading, warnings
+import hashlib, json, threading, warnings
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,16 +17,16 @@ import numpy as np, torch
 from torch import nn, Tensor
 from fastai.torch_core import TensorBase
 from fastcore.basics import patch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from safetensors import safe_open
 from safetensors.torch import save_file
 import vstain
 from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError
-from .core import atomic_folder, atomic_path, foreign_json, validated, write_json
+from .core import atomic_files, did_you_mean, foreign_json, validated, write_json
 from .image import scale_text
 from .normalize import LEVELS, METHODS, Normalization, measure
 from .backbones import backbone, register_backbone
-from .heads import build_head
+from .heads import build_head, heads as known_heads
 
 # %% ../nbs/33_model.ipynb #c005
 def reflected(
@@ -422,26 +422,28 @@ def _stain(self:Stainer, x, shift, scale, step):
 # %% ../nbs/33_model.ipynb #c058
 FORMAT = 1 # of model.json; raised when older versions of vstain could not read it
 
+def _digest(weights):
+    "What tells weights from others, which model.json has"
+    out = hashlib.sha256()
+    for k, v in sorted(weights.items()): out.update(f'{k} {v.dtype} {tuple(v.shape)}'.encode()); out.update(v.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return out.hexdigest()
+
 @patch
 def to_dict(self:Stainer)->dict:
     "All but the weights, as it is written to model.json"
     heads = {n: dict(type=type(h).__name__, channels=h.channels, out_depth=h.out_depth, activation=h.activates) for n, h in self.net.heads.items()}
-    return json.loads(json.dumps(dict(format='vstain stainer', format_version=FORMAT, vstain=vstain.__version__, net=self.net_config, heads=heads, spec=self.spec | dict(norms=self.norms), info=self.info), default=str))
+    return json.loads(json.dumps(dict(format='vstain stainer', format_version=FORMAT, vstain=vstain.__version__, net=self.net_config, heads=heads, spec=self.spec | dict(norms=self.norms), info=self.info, weights=_digest(self.net.state_dict())), default=str))
 
 @patch
 def save(self:Stainer,
     folder, # folder to make, or, with `overwrite`, to update
     overwrite:bool=False, # replace the stainer that is there
-) -> Path: # the folder; raises `OutputExistsError`
+) -> Path: # the folder; raises `OutputExistsError`, `OutputError`
     "Write model.safetensors and model.json"
     folder, d = Path(folder), self.to_dict()
     d['info'].setdefault('date', datetime.now(timezone.utc).isoformat(timespec='seconds'))
-    if folder.exists() and any(folder.iterdir()):
-        if not overwrite: raise OutputExistsError(f'{folder} exists already; choose another folder or say overwrite=True')
-        with atomic_path(folder/'model.safetensors') as p: self._save_weights(p, d)
-        write_json(folder/'model.json', d)
-    else:
-        with atomic_folder(folder, overwrite=folder.exists()) as p: self._save_weights(p/'model.safetensors', d); write_json(p/'model.json', d)
+    if not overwrite and folder.exists() and (not folder.is_dir() or any(folder.iterdir())): raise OutputExistsError(f'{folder} exists already; choose another folder or say overwrite=True')
+    with atomic_files(folder, ('model.json', 'model.safetensors')) as p: self._save_weights(p/'model.safetensors', d); write_json(p/'model.json', d)
     return folder
 
 @patch
@@ -466,8 +468,12 @@ _Names = Annotated[list[_Name], Field(min_length=1, max_length=1000), AfterValid
 _Depth, _Side = Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=2**16)]
 _Finite, _Positive = Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(gt=0, allow_inf_nan=False)]
 def _scale_above_0(v):
-    if not v[1] > 0: raise ValueError('a scale must be above 0')
+    if not v[1] > 1e-20: raise ValueError(f'{v[1]} is no scale of intensities; it must be above 1e-20')
     return v
+
+def _known_head(name):
+    if name not in known_heads: raise ValueError(f'no head {name!r}; {did_you_mean(name, known_heads)}')
+    return name
 
 def _yx_known(v):
     if None in v[1:]: raise ValueError('only the distance of planes, z, may be unknown')
@@ -476,12 +482,21 @@ def _yx_known(v):
 _ShiftScale = Annotated[list[_Finite], Field(min_length=2, max_length=2), AfterValidator(_scale_above_0)]
 _Coefficients = Annotated[dict[str, Annotated[dict[_Name, _ShiftScale], Field(max_length=1000)]], Field(max_length=10)]
 
+def _check_short(v, deep=4):
+    if deep < 0: raise ValueError('lists are nested too deeply')
+    if isinstance(v, (str, list, dict)) and len(v) > (most := 1000 if isinstance(v, str) else 64): raise ValueError(f'{len(v)} entries or letters, more than {most}')
+    for one in v.values() if isinstance(v, dict) else v if isinstance(v, list) else (): _check_short(one, deep - 1)
+
 class _Strict(BaseModel): model_config = ConfigDict(strict=True, extra='forbid')
 class _Open(BaseModel): model_config = ConfigDict(strict=True, extra='allow')
 
 class _Norm(_Strict): method: Literal[tuple(METHODS)]; level: Literal[LEVELS]
-class _Backbone(_Open): name: _Name; in_channels: _Depth; in_depth: _Depth = 1; out_depth: _Depth = 1
-class _Head(_Open): channels: _Names; type: _Name = 'RegressionHead'; out_depth: _Depth = 1
+class _Part(_Open):
+    @model_validator(mode='after')
+    def _extra(self): _check_short(self.model_extra); return self
+
+class _Backbone(_Part): name: _Name; in_channels: _Depth; in_depth: _Depth = 1; out_depth: _Depth = 1
+class _Head(_Part): channels: _Names; type: Annotated[str, AfterValidator(_known_head)] = 'RegressionHead'; out_depth: _Depth = 1
 class _Net(_Strict): backbone: _Backbone; heads: Annotated[dict[Annotated[str, Field(pattern=r'^\w{1,100}$')], _Head], Field(min_length=1, max_length=100)]
 
 class _Data(_Open):
@@ -490,11 +505,26 @@ class _Data(_Open):
     in_depth: _Depth; out_depth: _Depth; projection: bool; resampled: bool = False
     source_norm: _Norm; target_norm: _Norm; norms: _Coefficients
 
+    @model_validator(mode='after')
+    def _agrees(self):
+        if self.out_depth not in (1, self.in_depth): raise ValueError(f'{self.in_depth} planes in give 1 or {self.in_depth} planes out, not {self.out_depth}')
+        if self.projection and self.out_depth > 1: raise ValueError(f'a projection is 1 plane, not {self.out_depth}')
+        if missing := [c for c in self.target_channels if c not in self.norms.get('target', {})]: raise ValueError(f"norms lack target {', '.join(missing)}")
+        if big := [c for c, v in self.norms['target'].items() if max(map(abs, v)) > 3e38]: raise ValueError(f"target {', '.join(big)}: a shift or a scale is larger than float32 holds")
+        return self
+
 class Description(BaseModel):
     "What model.json holds"
     model_config = ConfigDict(strict=True, extra='forbid')
     format: Literal['vstain stainer']; format_version: int; vstain: str|None = None
-    net: _Net; spec: _Data; heads: dict|None = None; info: dict|None = None; difference_from_torch: _Finite|None = None
+    net: _Net; spec: _Data; heads: dict[str, _Head]|None = None; info: dict|None = None; weights: str|None = None; onnx: str|None = None; difference_from_torch: _Finite|None = None
+
+    @model_validator(mode='after')
+    def _agrees(self):
+        said, made = ({n: (h.type, h.channels, h.out_depth) for n, h in some.items()} for some in (self.heads or self.net.heads, self.net.heads))
+        if said != made: raise ValueError(f"heads are {', '.join(said)}, which are not those of net, {', '.join(made)}, or not as they are there")
+        if [d for _, _, d in made.values() if d != self.spec.out_depth]: raise ValueError(f'the heads of net do not give {self.spec.out_depth} planes, which spec says')
+        return self
 
 # %% ../nbs/33_model.ipynb #d008
 def weight_shapes(
@@ -555,11 +585,12 @@ def _check_weights(file, weights, config, shapes):
     if any(wrong.values()): raise FormatError(f'{weights}: the weights do not fit the network; ' + '; '.join(f'{len(v)} {k}: {", ".join(v[:5])}{" …" if len(v) > 5 else ""}' for k, v in wrong.items() if v))
     if not (len(divisor) == 3 and all(isinstance(d, int) and 0 < d <= 4096 for d in divisor)): raise FormatError(f'{file}: sizes would have to be multiples of {str(divisor)[:60]}')
 
-def _load_weights(net, path):
+def _load_weights(net, path, digest):
     with safe_open(str(path), 'pt') as f: weights = {k: f.get_tensor(k) for k in f.keys()}
     have = net.state_dict()
     odd = [k for k, v in weights.items() if k not in have or v.shape != have[k].shape or v.is_floating_point() != have[k].is_floating_point() or not torch.isfinite(v).all()]
     if odd or len(weights) < len(have): raise FormatError(f"{path}: the weights do not fit the network, or are not finite: {', '.join(odd[:5] or sorted(have.keys() - weights)[:5])}")
+    if digest and digest != _digest(weights): raise FormatError(f'{path}: holds other weights than model.json was written with; a program that was writing both may have been ended. Save the stainer again')
     net.load_state_dict(weights)
 
 # %% ../nbs/33_model.ipynb #c061
@@ -599,6 +630,6 @@ def load_stainer(
         try:
             with no_larger_than(shapes): stainer = Stainer(d['net'], d['spec'], to_channels_last(build(d['net'])), d.get('info'))
         except (ConfigError, ShapeError, ValueError, TypeError) as e: raise FormatError(f'{file}: {str(e)[:500]}') from e
-    _load_weights(stainer.net, weights)
+    _load_weights(stainer.net, weights, d.get('weights'))
     stainer.net.eval()
     return stainer.to(device)

@@ -131,11 +131,12 @@ def in_flags(
             if not p or not p.flag or m[2] == 'False': return m[0]
             words = [] if m[2] == 'True' else re.sub("[][()'\",]", ' ', m[2]).split()
             return ' '.join([p.flag, *words])
-        return re.sub(rf'(?<![\w.-])(\w+)=({_VALUE})', option, text)
+        text = re.sub(rf'''(?<![\w.'"-])(\w+)=({_VALUE})''', option, text) # what stands in quotes is as it was typed
+        return re.sub(r'''(?<![\w.'"-])(\w+)=(?=[\s,;]|$)''', lambda m: takes[m[1]].flag if m[1] in takes and takes[m[1]].flag else m[0], text)
     def must(m):
         p = parameters(name).get(m[1])
         return f"{p.flag if p and p.flag else m[1]} must"
-    text = re.sub(rf"(?<![\w.-])({'|'.join(COMMANDS)})\(([^()]*)\)", call, text.removeprefix(f'{name}: '))
+    text = re.sub(rf"(?<![\w.-])({'|'.join(COMMANDS)})\(([^()]*)\)", call, text.removeprefix(f'{name}: ').replace('manifest.test', '--split test'))
     return re.sub(r'^(\w+) must', must, arguments(text, name))
 
 # %% ../nbs/90_cli.ipynb #c006e
@@ -331,11 +332,22 @@ def info(
     "Say what is known of a plate, image, manifest, run, stainer or exported network"
     path = Path(uri)
     if any((path/p).exists() for p in ('.zgroup', '.zarray', '.zattrs', 'zarr.json')): return _info_images(uri)
+    if what := _no_data(path): raise FormatError(f'{path}: {what}')
     if path.suffix in TABLES: return _info_manifest(uri)
     if path.suffix == '.onnx' or path.is_dir() and any(path.glob('*.onnx')): return _info_export(path)
     if any((path/p).exists() for p in ('stainer', 'model.json')) or path.suffix in ('.safetensors', '.json'): return _info_stainer(path)
     try: return _info_images(uri)
     except FormatError: return _info_manifest(uri) # a folder of files, if it is anything
+
+def _no_data(path):
+    "What a file or folder of training is that holds nothing to tell of, and what to give instead; None for others"
+    if path.suffix in ('.yaml', '.yml') and path.is_file():
+        run = path.parent if (path.parent/'stainer').exists() else None
+        return f'the experiment of a run; give the run, {run}' if run else f'an experiment file; `vstain fit {path}` trains it'
+    if path.suffix == '.safetensors' and path.is_file() and not path.with_suffix('.json').exists():
+        return f'a checkpoint that training goes on from; give its run, {path.parent.parent}'
+    runs = sorted(p for p in [*path.glob('runs/*'), *path.glob('*/runs/*')] if p.is_dir()) if path.is_dir() else []
+    if runs and not (path/'stainer').exists(): return f'a folder of runs; give one of them, such as {runs[-1]}'
 
 def _info_manifest(uri):
     from vstain.manifest import as_manifest

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch, store_attr
 
-from .core import AXES, ConfigError, ManifestError, MissingStatisticsError, NonFiniteError, did_you_mean, n_cpus, progress
+from .core import AXES, ConfigError, ManifestError, MissingStatisticsError, NonFiniteError, did_you_mean, n_cpus, progress, plural
 from .manifest import Manifest, ROLES, as_manifest
 from .store import Image, _update_group, from_array, open_image, plate_root, warn_of_missing
 
@@ -370,7 +370,7 @@ def _report(df):
     "Warn once of what was left out"
     for col, what in (('constant_timepoints', 'constant'), ('not_finite_timepoints', 'without a finite voxel')):
         bad = df[df[col].map(len) > 0] if len(df) else df
-        if len(bad): warnings.warn(f"{sum(map(len, bad[col]))} timepoint(s) {what} left out of the statistics, and of training where a source channel or all targets are so: " + ', '.join(f"{r['sample']} {r.channel} t={r[col]}" for _, r in bad.head(5).iterrows()))
+        if len(bad): warnings.warn(f"{plural(sum(map(len, bad[col])), 'timepoint')} {what} left out of the statistics, and of training where a source channel or all targets are so: " + ', '.join(f"{r['sample']} {r.channel} t={r[col]}" for _, r in bad.head(5).iterrows()))
     odd = df[(df.voxels_left_out > 0) & ~df.expected] if len(df) else df # voxels of a value that marks them as unknown are no surprise
     if len(odd): warnings.warn(f"{odd.voxels_left_out.sum()} voxels that are NaN, infinite or beyond {_MOST:.2g} left out of the statistics, in " + ', '.join(dict.fromkeys(odd['sample'].head(5))))
     return df

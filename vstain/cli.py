@@ -374,13 +374,14 @@ def _info_export(path):
     if d['difference_from_torch'] is not None: print(f"  differs from torch by at most {d['difference_from_torch']:.1g} of the target's scale")
 
 def _info_images(uri):
+    from vstain.normalize import stored_statistics
     from vstain.store import finished, is_plate, list_fovs, open_image
     fovs = list_fovs(uri); first = next((u for name, u in fovs.items() if not name or finished(u)), None)
     if is_plate(uri): print(f"plate with {plural(len({n.rsplit('/', 1)[0] for n in fovs}), 'well')}, {plural(len(fovs), 'field of view', 'fields of view')}")
     if first is None: return print('no image in it is written yet')
     img = open_image(first); print(img)
     if img.labels(): print('labels: ' + ', '.join(img.labels()))
-    known = img.attrs.get('normalization') or {}
+    known = [c for c in img.file_channels if stored_statistics(img, c)]
     none = 'run `vstain preprocess`' if img.group else 'such a file can hold none; a manifest file (CSV) keeps them beside it'
     print('intensity statistics: ' + (', '.join(known) or f'none; {none}'))
 

@@ -528,15 +528,17 @@ def open_output(
         yield {n: root/n if n else root for n in names}
 
 def _check_layout(out, names, same):
-    if 'vstain' not in (_group_attrs(out) or {}): raise OutputExistsError(f'{out} was not made by predict, so it cannot be gone on with; choose another out=')
-    _check_same(out, _group_attrs(out)['vstain'], same)
+    if (was := _provenance(out)) is None: raise OutputExistsError(f'{out} was not made by predict, so it cannot be gone on with; choose another out=')
+    _check_same(out, was, same)
     for n in names:
         if is_plate(out) and not (out/n).exists(): raise OutputExistsError(f'{out} has no position {n}, so it is not the prediction of this data; choose another out= or say overwrite=True')
         sweep((out/n).parent)
 
-def _group_attrs(path):
-    found = _zarr_attrs(path)
-    return found and found[0]
+def _provenance(path):
+    "What an output says of how it was made; None where it says nothing"
+    found = _zarr_attrs(path); said = found[0].get('vstain') if found else None
+    kinds = dict(coefficients=dict, measured=list)
+    return {k: v for k, v in said.items() if isinstance(v, kinds.get(k, object))} if isinstance(said, dict) else None
 
 # %% ../nbs/50_infer.ipynb #d011
 _SAME = dict(stainer='another stainer', source_identity='other voxels', dtype='another type', version='another version of OME-Zarr', channels='other channels',
@@ -559,7 +561,7 @@ def _alike(a, b):
 
 def _recorded(out):
     "What an output says of the precision it is computed in, None where it says nothing"
-    said = ((_group_attrs(out) or {}).get('vstain') or {}).get('precision') if Path(out).exists() else None
+    said = (_provenance(out) or {}).get('precision') if Path(out).exists() else None
     return said if isinstance(said, dict) and said.get('taken') in ('float32', 'bf16', 'fp16') else None
 
 # %% ../nbs/50_infer.ipynb #c074
@@ -624,14 +626,14 @@ def abandon(self:PredictedFOV):
 def done(self:PredictedFOV)->bool: # raises `OutputExistsError` where something else is there
     "Is this prediction there, whole, and made by this stainer from these voxels, as it would be now?"
     if not finished(self.path): return False
-    was = _group_attrs(self.path).get('vstain') or {}
+    was = _provenance(self.path) or {}
     now = {**(self.attrs or {}), **self._of_this()}
     if _plain(now.get('precision')) is None or (now['precision'] or {}).get('asked') == 'fast': now.pop('precision', None) # whatever was taken
     _check_same(self.path, was, now)
     of = {c: n for c, n in zip(self.fov.stainer.source_channels, self.fov.names) if self.fov.stored(n) or n not in was.get('measured', [])}
     if of:
         now = {n: v for n, v in self.fov.all_coefficients().items() if n in of.values()}
-        _check_same(self.path, dict(coefficients={n: v for n, v in (was.get('coefficients') or {}).items() if n in now}), dict(coefficients=now))
+        _check_same(self.path, dict(coefficients={n: v for n, v in was.get('coefficients', {}).items() if n in now}), dict(coefficients=now))
     return True
 
 @patch

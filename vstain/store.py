@@ -18,9 +18,10 @@ from xml.etree import ElementTree
 
 import numpy as np, tensorstore as ts, tifffile
 from fastcore.basics import patch
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputError, OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory,
-                         did_you_mean, locked, need, read_json, take_place, temp_beside, to_tczyx, within, write_json, writing)
+                         did_you_mean, locked, need, read_json, take_place, temp_beside, to_tczyx, validated, within, write_json, writing)
 from .image import (Image, block_mean, channels_like, choose_channels, files_digest, find_channels, from_array, name_channels, resample, stack_images,
                           _same_edge)
 from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
@@ -29,11 +30,22 @@ from .units import micrometers, scale_in_um, step_in_seconds
 _all_ = ['Image', 'channels_like', 'choose_channels', 'find_channels', 'from_array', 'name_channels', 'resample', 'stack_images']
 
 # %% ../nbs/10_store.ipynb #c005
+def _nested(v, deep=64):
+    "Is it nested more deeply than that?"
+    return isinstance(v, (dict, list)) and (deep == 0 or any(_nested(x, deep - 1) for x in (v.values() if isinstance(v, dict) else v)))
+
 def _json_at(path):
     "What a JSON file says, None where there is none"
-    try: return json.loads(path.read_bytes())
+    try:
+        if isinstance(path, Path):
+            if not path.is_file() and path.exists(): raise ValueError('no file at all')
+            check_memory(16*path.stat().st_size, f'{path}, as text,', .25)
+        said = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError): return None
+    except RecursionError: raise FormatError(f'{path}: lists and dictionaries are nested too deeply') from None
     except ValueError as e: raise FormatError(f'{path}: not JSON ({e})') from None
+    if _nested(said): raise FormatError(f'{path}: lists and dictionaries are nested too deeply')
+    return said
 
 def _zarr_node(path):
     "What stands at a path of a Zarr container: ('group' or 'array', attributes, metadata, Zarr format), None where nothing does"
@@ -41,19 +53,66 @@ def _zarr_node(path):
     def _at(name):
         try: return _json_at(path/name)
         except AccessDenied as e: denied.append(e) # what some hosts say of files that are not there
+    def _node(kind, attrs, meta, fmt):
+        if isinstance(meta, dict) and isinstance(attrs, dict): return kind, attrs, meta, fmt
+        raise FormatError(f'{path}: metadata and attributes of Zarr are dictionaries, not {str(attrs if isinstance(meta, dict) else meta)[:80]!r}')
     meta = _at('zarr.json')
-    if meta is not None: return meta.get('node_type'), meta.get('attributes', {}), meta, 3
+    if meta is not None:
+        said = meta if isinstance(meta, dict) else {}
+        return _node(said.get('node_type'), said.get('attributes') or {}, meta, 3)
     for kind in ('group', 'array'):
         meta = _at(f'.z{kind}')
-        if meta is not None: return kind, _at('.zattrs') or {}, meta, 2
+        if meta is not None: return _node(kind, _at('.zattrs') or {}, meta, 2)
     if denied: raise denied[0]
 
-def _zarr_attrs(group): return _ome_of(_zarr_node(as_path(group)))
+# %% ../nbs/10_store.ipynb #cn05
+class _Transform(BaseModel):
+    type: str|None = None
+    scale: list[FiniteFloat]|str|None = None
+    translation: list[FiniteFloat]|str|None = None
+class _Cosem(BaseModel):
+    axes: list[str]
+    scale: list[FiniteFloat]
+    translate: list[FiniteFloat]|None = None
+    units: list[str|None]|None = None
+class _At(BaseModel):
+    path: str|int
+class _Level(_At):
+    coordinateTransformations: list[_Transform]|None = None
+    transform: _Cosem|None = None
+class _Axis(BaseModel):
+    name: str
+    unit: str|None = None
+class _Multiscale(BaseModel):
+    datasets: list[_Level]|None = None
+    axes: list[str]|list[_Axis]|None = None
+    coordinateTransformations: list[_Transform]|None = None
+class _Images(BaseModel):
+    images: list[_At]|None = None
+class _Wells(BaseModel):
+    wells: list[_At]|None = None
+class _Omero(BaseModel):
+    channels: list[dict]|None = None
+class _Ome(BaseModel):
+    "What is used of OME-Zarr's attributes"
+    multiscales: list[_Multiscale]|None = None
+    omero: _Omero|None = None
+    plate: _Wells|None = None
+    well: _Images|None = None
+    labels: list[str]|None = None
 
-def _ome_of(node):
+_OTHERS = dict(multiscales=list, labels=list, omero=dict, plate=dict, well=dict) # of another type they are words of another program
+
+def _ome_of(node, path):
     "Attributes of a Zarr group and its OME-Zarr part and Zarr format, or None where there is no group"
     kind, attrs, _, fmt = node or (None,)*4
-    if kind == 'group': return attrs, attrs['ome'] if 'ome' in attrs else attrs if fmt == 2 or 'multiscales' in attrs else {}, fmt
+    if kind != 'group': return
+    ome = attrs['ome'] if isinstance(attrs.get('ome'), dict) else attrs if fmt == 2 or 'multiscales' in attrs else {}
+    ome = {k: v for k, v in ome.items() if isinstance(v, _OTHERS.get(k, object))}
+    validated(_Ome, ome, path)
+    return attrs, ome, fmt
+
+def _zarr_attrs(group): return _ome_of(_zarr_node(path := as_path(group)), path)
 
 # %% ../nbs/10_store.ipynb #c087
 _CODECS = {*'adler32 astype bitround blosc bz2 bytes crc32 crc32c delta endian fixedscaleoffset fletcher32 gzip jenkins_lookup3 lz4 lzma'.split(),
@@ -186,9 +245,10 @@ def _ngff_axes(ms, ndim):
 def _ngff_place(ms, dataset, axes):
     "(z, y, x) of scale and translation, and the time step, as the numbers are; None where the metadata say nothing of them"
     scale, shift, known = np.ones(len(axes)), np.zeros(len(axes)), False
-    for tr in [*dataset.get('coordinateTransformations', []), *ms.get('coordinateTransformations', [])]:
-        v = np.asarray(tr.get(tr.get('type'), []), float)
-        if v.shape != scale.shape: continue
+    for tr in [*(dataset.get('coordinateTransformations') or []), *(ms.get('coordinateTransformations') or [])]:
+        v = tr.get(tr.get('type'))
+        if not isinstance(v, list) or len(v) != len(scale): continue
+        v = np.array(v, float)
         if tr['type'] == 'scale': scale, shift, known = scale*v, shift*v, True
         if tr['type'] == 'translation': shift = shift + v
     scale, shift = dict(zip(axes, scale)), dict(zip(axes, shift))
@@ -197,7 +257,7 @@ def _ngff_place(ms, dataset, axes):
 def _level_place(ms, level, axes):
     "As `_ngff_place`, of a level; silent translations follow from the extent"
     scale, shift, step = _ngff_place(ms, ms['datasets'][level], axes)
-    silent = not any(tr.get('type') == 'translation' for d in ms['datasets'] for tr in d.get('coordinateTransformations', []))
+    silent = not any(tr.get('type') == 'translation' for d in ms['datasets'] for tr in d.get('coordinateTransformations') or [])
     first = _ngff_place(ms, ms['datasets'][0], axes)[0]
     return scale, _same_edge(shift, first, scale) if silent and scale and first else shift, step
 
@@ -210,10 +270,10 @@ def _in_um(scale, shift, units, axes, notes):
 # %% ../nbs/10_store.ipynb #c010
 def _as_ngff(ms):
     "A multiscale as OME-Zarr has it, where it is written as COSEM's containers do, with a `transform` for each level"
-    tr = [d.get('transform') for d in ms.get('datasets', [])]
+    tr = [d.get('transform') for d in ms.get('datasets') or []]
     if not tr or not all(tr): return ms
-    datasets = [dict(path=d['path'], coordinateTransformations=[dict(type='scale', scale=t['scale']), dict(type='translation', translation=t.get('translate', [0]*len(t['scale'])))]) for d, t in zip(ms['datasets'], tr)]
-    return {**ms, 'datasets': datasets, 'axes': [dict(name=a, unit=u) for a, u in itertools.zip_longest(tr[0]['axes'], tr[0].get('units', []))]}
+    datasets = [dict(path=d['path'], coordinateTransformations=[dict(type='scale', scale=t['scale']), dict(type='translation', translation=t.get('translate') or [0]*len(t['scale']))]) for d, t in zip(ms['datasets'], tr)]
+    return {**ms, 'datasets': datasets, 'axes': [dict(name=a, unit=u) for a, u in itertools.zip_longest(tr[0]['axes'], tr[0].get('units') or [])]}
 
 def _check_version(version, group):
     "Warn of what was written after this was"
@@ -228,14 +288,14 @@ def _open_ngff(group, level=0, axes=None, uri=None, found=None):
     found = found or _zarr_attrs(group)
     if not found or not found[1].get('multiscales'): raise MissingImageError(f'{group}: no image here, though it is listed as one')
     attrs, ome, fmt = found
-    ms = _as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets', []); _check_version(ome.get('version', ms.get('version')), group)
+    ms = _as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets') or []; _check_version(ome.get('version', ms.get('version')), group)
     if not 0 <= level < len(datasets): raise MissingImageError(f'{group}: no resolution level {level}; it has {len(datasets)}')
     path = within(group, datasets[level].get('path'))
     array = _open_zarr_array(path, fmt)
     named, units = _ngff_axes(ms, len(array.shape)); axes = check_axes(axes or named, len(array.shape), str(group))
     scale, shift, step = _level_place(ms, level, axes); notes = []
     um, place = _in_um(scale, shift, units, axes, notes)
-    names = [c.get('label', str(i)) for i, c in enumerate(ome.get('omero', {}).get('channels', []))]
+    names = [str(i if c.get('label') is None else c['label']) for i, c in enumerate(ome.get('omero', {}).get('channels') or [])]
     n = dict(zip(axes, array.shape)).get('C', 1)
     return Image(uri or group, array, axes, names if len(names) == n else None, um, step_in_seconds(step, units.get('T'), notes),
                  partial(_attrs_now, group) if isinstance(group, Path) else attrs, [path] if isinstance(path, Path) else [], group,
@@ -262,15 +322,36 @@ def _lister(path):
     inner, up = path.name, path.parent
     for _ in range(5):
         found = _zarr_attrs(up)
-        for i, d in enumerate(found[1]['multiscales'][0].get('datasets', []) if found and found[1].get('multiscales') else []):
+        for i, d in enumerate(found[1]['multiscales'][0].get('datasets') or [] if found and found[1].get('multiscales') else []):
             if str(d['path']).strip('/') == inner: return up, i
         if up.suffix in ('.zarr', '.n5') or up == up.parent: return
         inner, up = f'{up.name}/{inner}', up.parent
 
+class _Resolution(BaseModel):
+    dimensions: list[FiniteFloat]|None = None
+    unit: str|None = None
+class _ArraySays(BaseModel):
+    "What is used of an array's attributes, by the names that several programs give it"
+    transform: _Cosem|None = None
+    pixelResolution: _Resolution|None = None
+    voxel_size: list[FiniteFloat]|None = None
+    resolution: list[FiniteFloat]|None = None
+    offset: list[FiniteFloat]|None = None
+    units: list[str|None]|str|None = None
+    axis_names: list[str]|None = None
+    array_dimensions: list[str]|None = Field(None, alias='_ARRAY_DIMENSIONS')
+
+def _sound(attrs, notes=None):
+    "Attributes of an array without those that are no sizes or names, which others may use in their own way"
+    try: _ArraySays.model_validate(attrs); return attrs
+    except ValidationError as e: bad = {str(x['loc'][0]) for x in e.errors()}
+    if notes is not None: notes.append(f"its {', '.join(sorted(bad))} cannot be understood and {'is' if len(bad) == 1 else 'are'} ignored; say scale=(z, y, x) in µm to `open_image` if it has another")
+    return {k: v for k, v in attrs.items() if k not in bad}
+
 def _array_axes(attrs, meta, ndim):
     "Axes as Zarr v3, xarray, COSEM or funlib name them, with units; None where nobody does"
-    tr = attrs.get('transform') or {}
-    names = meta.get('dimension_names') or attrs.get('_ARRAY_DIMENSIONS') or tr.get('axes') or attrs.get('axis_names') or []
+    attrs = _sound(attrs); tr = attrs.get('transform') or {}
+    names = said if isinstance(said := meta.get('dimension_names'), list) and said else attrs.get('_ARRAY_DIMENSIONS') or tr.get('axes') or attrs.get('axis_names') or []
     axes = ''.join(dict(TIME='T', CHANNEL='C').get(n, n) for n in (str(n).upper().strip('^') for n in names))
     return axes if len(axes) == ndim and set(axes) <= set(AXES) else None
 
@@ -294,13 +375,14 @@ def _open_bare(path, node, level, axes):
     _, attrs, meta, fmt = node; array = _open_zarr_array(path, fmt)
     _single(path, level, None)
     axes = check_axes(axes or _array_axes(attrs, meta, len(array.shape)) or _guess_axes(tuple(array.shape), path), len(array.shape), str(path))
-    notes = []; scale, shift, raw = _array_place(attrs, axes, notes)
+    notes = []; scale, shift, raw = _array_place(_sound(attrs, notes), axes, notes)
     return Image(path, array, axes, None, scale, None, attrs, [path] if isinstance(path, Path) else [], translation=shift, notes=notes, raw=raw)
 
 # %% ../nbs/10_store.ipynb #cb91
 def _open_n5(path, attrs, level, axes, scene):
     "An array of an N5 container, by tensorstore; N5 counts its axes from the fastest, as x, y, z"
     if not isinstance(path, Path): raise FormatError(f'{path}: N5 is read from a local disk only; download it first')
+    if not isinstance(attrs, dict): raise FormatError(f'{path}: attributes of N5 are a dictionary, not {str(attrs)[:80]!r}')
     if 'dimensions' not in attrs:
         inside = [p.name for p in sorted(path.iterdir()) if (p/'attributes.json').exists()]
         raise FormatError(f"{path}: an N5 group; name the array in it{' (there are ' + ', '.join(inside[:8]) + ')' if inside else ''}")
@@ -316,13 +398,14 @@ def _open_n5(path, attrs, level, axes, scene):
         attrs = {**attrs, **{k: v[::-1] for k in ('axes', 'units', 'resolution') if isinstance(v := attrs.get(k), list)}}
         attrs['axis_names'] = attrs.get('axis_names') or attrs['axes']
     axes = check_axes(axes or _array_axes(attrs, {}, len(shape)) or _guess_axes(tuple(array.shape), path), len(shape), str(path)); notes = []
-    scale, shift, raw = _array_place(attrs, axes, notes)
+    scale, shift, raw = _array_place(_sound(attrs, notes), axes, notes)
     return Image(path, array, axes, None, scale, None, attrs, [path], translation=shift, notes=notes, raw=raw)
 
 # %% ../nbs/10_store.ipynb #c015
 def _label_names(group):
     found = _zarr_attrs(as_path(group)/'labels')
-    names = list(found[1].get('labels') or found[0].get('labels', [])) if found else [] # some write them outside of `ome`
+    names = found[1].get('labels') or found[0].get('labels') if found else None # some write them outside of `ome`
+    names = [str(n) for n in names] if isinstance(names, list) else []
     for n in names: within(as_path(group)/'labels', n)
     return names
 
@@ -615,7 +698,7 @@ def _open_zarr(path, level=0, axes=None, scene=None):
     if node is None and (n5 := _json_at(path/'attributes.json')) is not None: return _open_n5(path, n5, level, axes, scene)
     if node is None and isinstance(path, Path): raise FormatError(f"{path}: this folder is no Zarr group or array")
     if node is None: raise MissingImageError(f"{path}: no Zarr group or array here; known files end in {', '.join(_READERS)}")
-    found = _ome_of(node); ome = found[1] if found else {}
+    found = _ome_of(node, path); ome = found[1] if found else {}
     labels = path.name == 'labels' and _label_names(path.parent)
     if node[0] == 'array' or ome.get('multiscales') or labels:
         _single(path, 0, scene)
@@ -642,18 +725,18 @@ def list_fovs(
     root = as_path(uri, storage_options)
     if isinstance(root, Path) and not root.exists(): raise MissingImageError(f"{root}: no such file or folder{_nearest_parent(root)}")
     if _reader(root) is not _open_zarr: return {'': str(root)}
-    node = _zarr_node(root); found = _ome_of(node)
+    node = _zarr_node(root); found = _ome_of(node, root)
     if node is None: raise FormatError(f'{root}: not an OME-Zarr group') if isinstance(root, Path) else MissingImageError(f'{root}: no Zarr group here')
     if found is None or found[1].get('multiscales'): return {'': str(root)}
     names = _plate_names(root, found[1]) if 'plate' in found[1] else _group_names(root)
     return {n: str(root/n) for n in names}
 
 def _plate_names(root, ome):
-    wells = [w.get('path') for w in ome['plate'].get('wells', [])]
+    wells = [w['path'] for w in ome['plate'].get('wells') or []]
     places = [within(root, w) for w in wells]
     with ThreadPoolExecutor(16) as pool: metas = list(pool.map(_zarr_attrs, places))
     if None in metas: raise MissingImageError(f"{root}: the plate lists well {wells[metas.index(None)]}, which is not there")
-    images = [[i.get('path') for i in meta[1]['well']['images']] if 'well' in meta[1] else _group_names(p) for p, meta in zip(places, metas)]
+    images = [[i['path'] for i in meta[1]['well'].get('images') or []] if 'well' in meta[1] else _group_names(p) for p, meta in zip(places, metas)]
     for p, fields in zip(places, images):
         for f in fields: within(p, f)
     return [f'{w}/{f}' for w, fields in zip(wells, images) for f in fields]
@@ -857,7 +940,7 @@ def write_pyramid(
     ms = deepcopy(_zarr_attrs(group)[1]['multiscales'][0]); first = ms['datasets'][0]
     _check_inside(group)
     if len(ms['datasets']) > 1: raise OutputExistsError(f"{uri} has {len(ms['datasets'])} levels already")
-    base = {t['type']: t[t['type']] for t in first.get('coordinateTransformations', [])}
+    base = {t['type']: t[t['type']] for t in first.get('coordinateTransformations') or [] if isinstance(t.get(t.get('type')), list)}
     scale, shift = (np.array(base.get(k, [v]*len(img.axes)), float) for k, v in (('scale', 1), ('translation', 0)))
     path, fine, total = within(group, first['path']), img.array, np.ones(len(img.axes), int)
     if levels is None: levels = (-(-max(fine.shape[-2:])//256) - 1).bit_length()
@@ -969,8 +1052,8 @@ def _absent(img):
         sel = getattr(array, 'sel', None); chunk = array.img.chunks
         shown = [{i//c for i in s} for s, c in zip(sel, chunk)] if sel and chunk else None
         return [a for a in _absent(array.img) if not shown or all(p in s for p, s in zip(a[0], shown))]
-    ome = img.attrs.get('ome', img.attrs); ours = img.attrs.get('vstain')
-    if 'image-label' in ome or isinstance(ours, dict) and ours.get('empty_chunks') == 'fill value': return []
+    ome, ours = img.attrs.get('ome'), img.attrs.get('vstain')
+    if 'image-label' in (ome if isinstance(ome, dict) else img.attrs) or isinstance(ours, dict) and ours.get('empty_chunks') == 'fill value': return []
     if getattr(getattr(array, 'load', None), 'func', None) is _load_tiff and isinstance(array.path, Path): absent, chunk = _tiff_absent(array.path, **array.load.keywords)
     elif img.files and (isinstance(array, ts.TensorStore) or hasattr(array, 'metadata')): absent, chunk = _zarr_absent(Path(img.files[0]))
     else: return []

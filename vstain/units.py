@@ -53,6 +53,9 @@ def scale_in_um(
     notes:list|None=None, # where to add what was not understood
 )->tuple|None: # (z, y, x) in µm, z None where that is unknown; None where y or x is
     "Size of a voxel from the numbers and the units that a file has"
+    wrong = [f'{a} {n:g}' for a, n in zip('zyx', sizes) if n is not None and not 0 < n < float('inf')]
+    if wrong and notes is not None: notes.append(f"it has sizes that no voxel can have ({', '.join(wrong)}), so the size of its voxels is unknown; {_SAY}")
+    sizes = [n if n is not None and 0 < n < float('inf') else None for n in sizes]
     strange = sorted({str(u) for n, u in zip(sizes, units) if n and u and not micrometers(u)})
     if strange and notes is not None: notes.append(f"{', '.join(map(repr, strange))} is no unit of length, so the size of its voxels is unknown; {_SAY}")
     bare = [f'{a} {n:g}' for a, n, u in zip('zyx', sizes, units) if n and not u and n != 1] # 1 is written where nothing is known
@@ -67,4 +70,4 @@ def step_in_seconds(
 )->float|None: # None where that is unknown
     "Time step from the number and the unit that a file has"
     if size and unit and not seconds(unit) and notes is not None: notes.append(f"{str(unit)!r} is no unit of time, so its time step is unknown")
-    return float(size)*seconds(unit) if size and seconds(unit) else None
+    return float(size)*seconds(unit) if size and 0 < size < float('inf') and seconds(unit) else None

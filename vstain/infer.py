@@ -24,8 +24,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .core import ConfigError, LockedError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputError, OutputExistsError, ShapeError
 from .core import atomic_folder, check_replaceable, did_you_mean, locked, sweep, temp_beside, writing
 from .core import progress as progress_bar
+from .containers import ome_attrs, update_group
 from .image import scale_text
-from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, warn_of_missing, _update_group, _zarr_attrs
+from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, warn_of_missing
 from .manifest import Manifest, as_manifest
 from .normalize import measure, read_statistics, warn_of_stale
 from .model import Stainer, fill_unknown, load_stainer, nothing_known, standardised, to_channels_last
@@ -489,7 +490,7 @@ def lay_out(
         if plate: create_plate(tmp, sorted(names), version)
         else:
             for g in sorted({''} | {'/'.join(n.split('/')[:k]) for n in names for k in range(1, n.count('/') + 1)}): zarr.open_group(str(tmp/g), mode='a', zarr_format={'0.4': 2, '0.5': 3}[version])
-        if attrs: _update_group(tmp, attrs)
+        if attrs: update_group(tmp, attrs)
         os.replace(tmp, path)
     finally: shutil.rmtree(tmp, ignore_errors=True)
     return plate
@@ -536,7 +537,7 @@ def _check_layout(out, names, same):
 
 def _provenance(path):
     "What an output says of how it was made; None where it says nothing"
-    found = _zarr_attrs(path); said = found[0].get('vstain') if found else None
+    found = ome_attrs(path); said = found[0].get('vstain') if found else None
     kinds = dict(coefficients=dict, measured=list)
     return {k: v for k, v in said.items() if isinstance(v, kinds.get(k, object))} if isinstance(said, dict) else None
 

@@ -18,7 +18,8 @@ from fastcore.basics import patch, store_attr
 
 from .core import AXES, ConfigError, ManifestError, MissingStatisticsError, NonFiniteError, did_you_mean, n_cpus, progress, plural
 from .manifest import Manifest, ROLES, as_manifest
-from .store import Image, _update_group, from_array, open_image, plate_root, warn_of_missing
+from .containers import update_group
+from .store import Image, from_array, open_image, plate_root, warn_of_missing
 
 # %% ../nbs/12_normalize.ipynb #c005
 _BITS = 20 # sign, 8 of exponent, 11 of mantissa
@@ -376,7 +377,7 @@ def _store(m, new, dataset, how):
         root = plate_root(img.uri) if img.group else None
         of = {c: {'dataset_statistics': dataset[img.uri, c]} for c in chans if (img.uri, c) in dataset}
         if root and how == 'write': plates.setdefault(root, {}).update(of)
-    for root, stats in plates.items(): _update_group(root, {'normalization': stats})
+    for root, stats in plates.items(): update_group(root, {'normalization': stats})
     if m.path and beside: m.write_statistics()
 
 def _report(df):

@@ -346,7 +346,7 @@ def atomic_folder(
 @contextlib.contextmanager
 def atomic_files(
     folder, # folder of the files, made where it is not there
-    names, # all that is written, in the order in which they are moved where that must be
+    names, # all that is written, in the order in which they are moved where that must be; one that the block does not write is removed
 ): # raises `OutputError`
     "Context that gives a temporary folder, whose files replace those of `folder` when the block ends well"
     folder = Path(folder).resolve()
@@ -360,7 +360,7 @@ def atomic_files(
             yield tmp
             if not folder.exists() or _alone(folder): take_place(tmp, folder, _alone)
             else:
-                for n in names: os.replace(tmp/n, folder/n)
+                for n in names: os.replace(tmp/n, folder/n) if (tmp/n).exists() else (folder/n).unlink(missing_ok=True)
         finally: _remove(tmp)
 
 # %% ../nbs/00_core.ipynb #c043

@@ -7,7 +7,7 @@ __all__ = ['quantiles', 'measure_shift_scale', 'WholeStainer', 'is_flat', 'compa
            'onnx_name', 'describe_export']
 
 # %% ../nbs/70_export.ipynb #c002
-import contextlib, io, logging, os, shutil, warnings
+import contextlib, hashlib, io, logging, os, warnings
 from pathlib import Path
 
 import numpy as np, onnx, torch
@@ -15,7 +15,7 @@ from torch import nn
 
 import vstain
 
-from .core import FormatError, MissingImageError, OutputExistsError, VstainError, read_json, rng_for, temp_beside, write_json
+from .core import FormatError, MissingImageError, OutputExistsError, VstainError, atomic_files, read_json, rng_for, write_json
 from .image import scale_text
 from .model import Stainer, load_stainer, read_description
 from .normalize import METHODS
@@ -199,18 +199,17 @@ def export_onnx(
     *,
     tolerance:float=1e-3, # largest difference from torch that is accepted, in units of the target's scale
     overwrite:bool=False, # replace the files of an earlier export
-)->Path: # the ONNX file; raises `OutputExistsError`, `ExportError`
+)->Path: # the ONNX file; raises `OutputExistsError`, `OutputError`, `ExportError`
     "Write a stainer as ONNX, run it, compare it with torch, and only then keep it"
     stainer, folder = load_stainer(getattr(stainer, 'run', stainer)), Path(folder); name = onnx_name(stainer)
     _check_folder(folder, name, overwrite)
-    device, precision, tmp = stainer.device, stainer.precision, temp_beside(folder)
+    device, precision, names = stainer.device, stainer.precision, dict.fromkeys([name, 'README.md', 'model.json', *_exported(folder)])
     try:
-        tmp.mkdir(parents=True); _write_all(stainer.to('cpu', 'float32'), tmp, name, tolerance)
-        folder.mkdir(parents=True, exist_ok=True)
-        for n in ('model.json', 'README.md', name): os.replace(tmp/n, folder/n)
-    finally: stainer.to(device, precision); shutil.rmtree(tmp, ignore_errors=True)
+        with atomic_files(folder, list(names)) as tmp: _write_all(stainer.to('cpu', 'float32'), tmp, name, tolerance)
+    finally: stainer.to(device, precision)
     return folder/name
 
+# %% ../nbs/70_export.ipynb #e001
 def _check_folder(folder, name, overwrite):
     "Refuse a folder of others, such as a plate or a project, and an earlier export that is not to be replaced"
     if not os.path.lexists(folder): return
@@ -231,14 +230,27 @@ def onnx_name(
     stainer:Stainer, # a stainer
 )->str: # e.g. 'regression_1x5x256x256.onnx': task, channels and patch
     "Name of the file a stainer is exported to"
-    task = type(next(iter(stainer.net.heads.values()))).__name__.removesuffix('Head').lower()
-    return f"{task}_{'x'.join(map(str, (len(stainer.source_channels), *stainer.patch[is_flat(stainer):])))}.onnx"
+    return _name(type(next(iter(stainer.net.heads.values()))).__name__, stainer.spec)
+
+def _name(head, spec):
+    flat = spec['in_depth'] == spec['out_depth'] == 1
+    return f"{head.removesuffix('Head').lower()}_{'x'.join(map(str, (len(spec['source_channels']), *spec['patch'][flat:])))}.onnx"
+
+def _sha256(file):
+    with open(file, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+
+def _exported(folder):
+    "The ONNX file that an earlier export wrote into the folder, if it is there as it was written"
+    try: d = read_description(folder/'model.json')
+    except VstainError: return []
+    file = folder/_name(next(iter((d.get('heads') or d['net']['heads']).values())).get('type', 'RegressionHead'), d['spec'])
+    return [file.name] if file.is_file() and d.get('onnx', _sha256(file)) == _sha256(file) else []
 
 def _write_all(stainer, folder, name, tolerance):
     _write_onnx(stainer, folder/name)
     worst = compare_with_torch(folder/name, stainer)
     if not worst <= tolerance: raise ExportError(f'{name}: onnxruntime and torch differ by {worst:.2g} of the target scale, more than {tolerance:g}; nothing is kept')
-    (folder/'README.md').write_text(_readme(stainer, name, worst)); write_json(folder/'model.json', {**stainer.to_dict(), 'difference_from_torch': worst})
+    (folder/'README.md').write_text(_readme(stainer, name, worst)); write_json(folder/'model.json', {**stainer.to_dict(), 'onnx': _sha256(folder/name), 'difference_from_torch': worst})
 
 # %% ../nbs/70_export.ipynb #d003
 def _ports(values):
@@ -248,9 +260,12 @@ def describe_export(
     folder, # what `export_onnx` wrote, or the ONNX file in it
 )->dict: # file, network, channels, window, patch, scale, normalisation, inputs and outputs; raises `MissingImageError`, `FormatError`
     "Say what an exported folder holds, of which nothing is run"
-    folder = Path(folder); file = folder if folder.suffix == '.onnx' else next(iter(sorted(folder.glob('*.onnx'))), folder/'….onnx')
-    d = read_description(file.parent/'model.json'); spec = d['spec']
-    if not file.is_file(): raise MissingImageError(f'{file.parent}: no ONNX file here, only the description of a stainer')
+    path = Path(folder); folder, files = (path.parent, [path]) if path.suffix == '.onnx' else (path, sorted(path.glob('*.onnx')))
+    d = read_description(folder/'model.json'); spec = d['spec']
+    files = [f for f in files if f.is_file()]
+    if not files: raise MissingImageError(f'{folder}: no ONNX file here, only the description of a stainer')
+    file = next((f for f in files if d.get('onnx') in (None, _sha256(f))), None)
+    if file is None: raise FormatError(f'{files[0]}: not the ONNX file that model.json was written with; export the stainer again')
     try: graph = onnx.load(str(file), load_external_data=False).graph
     except Exception as e: raise FormatError(f'{file}: not an ONNX file, or cut short ({str(e)[:200]})') from e
     keep = ('source_channels', 'target_channels', 'in_depth', 'out_depth', 'projection', 'patch', 'scale', 'source_norm', 'target_norm')

@@ -327,6 +327,7 @@ def nothing_known(
     "Where no channel of any plane is finite, so that nothing is predicted"
     return ~torch.stack([p.isfinite().any(0) for p in planes]).any(0)
 
+# %% ../nbs/33_model.ipynb #e001
 @patch
 def normalise(self:Stainer,
     x:np.ndarray, # source intensities, (C, Z, Y, X)
@@ -487,6 +488,7 @@ def _check_short(v, deep=4):
     if isinstance(v, (str, list, dict)) and len(v) > (most := 1000 if isinstance(v, str) else 64): raise ValueError(f'{len(v)} entries or letters, more than {most}')
     for one in v.values() if isinstance(v, dict) else v if isinstance(v, list) else (): _check_short(one, deep - 1)
 
+# %% ../nbs/33_model.ipynb #e002
 class _Strict(BaseModel): model_config = ConfigDict(strict=True, extra='forbid')
 class _Open(BaseModel): model_config = ConfigDict(strict=True, extra='allow')
 
@@ -513,6 +515,7 @@ class _Data(_Open):
         if big := [c for c, v in self.norms['target'].items() if max(map(abs, v)) > 3e38]: raise ValueError(f"target {', '.join(big)}: a shift or a scale is larger than float32 holds")
         return self
 
+# %% ../nbs/33_model.ipynb #e003
 class Description(BaseModel):
     "What model.json holds"
     model_config = ConfigDict(strict=True, extra='forbid')

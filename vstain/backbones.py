@@ -8,7 +8,7 @@ __all__ = ['customs', 'backbones', 'fold_z', 'ResidualBlock', 'conv_block', 'ups
            'monai_networks', 'MonaiNet', 'register_backbone', 'CustomNet', 'backbone_names', 'backbone']
 
 # %% ../nbs/30_backbones.ipynb #c002
-import inspect, re
+import importlib, inspect, re
 from copy import deepcopy
 from math import prod
 import torch
@@ -316,7 +316,9 @@ class MonaiNet(nn.Module):
         self.fold, self.out_channels, self.feature_depth = spatial_dims == 2, features, 1 if spatial_dims == 2 else in_depth
         self.divisor = tuple(divisor or ((1 if self.fold else 32), 32, 32))
         if 'spatial_dims' in inspect.signature(nets[network]).parameters: kwargs['spatial_dims'] = spatial_dims
-        try: self.net = nets[network](in_channels=in_channels*(in_depth if self.fold else 1), out_channels=features, **kwargs)
+        try:
+            if network in _asks_late: importlib.import_module(_asks_late[network])
+            self.net = nets[network](in_channels=in_channels*(in_depth if self.fold else 1), out_channels=features, **kwargs)
         except ImportError as e: raise _lacks_package(network, e) from e
         except (TypeError, ValueError) as e: raise ConfigError(f'monai:{network}: {e}. It takes {inspect.signature(nets[network])}') from e
 
@@ -325,6 +327,8 @@ class MonaiNet(nn.Module):
         except ImportError as e: raise _lacks_package(type(self.net).__name__, e) from e
         if isinstance(x, (list, tuple)): x = x[0] # deep supervision: the finest comes first
         return x.unsqueeze(2) if self.fold else x
+
+_asks_late = dict(SwinUNETR='einops') # packages that a network asks for only when it runs
 
 def _lacks_package(network, e):
     "The error of a network whose package is not installed"

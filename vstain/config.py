@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 from fastai.callback.core import Callback
 from omegaconf import DictConfig, OmegaConf
-from .core import ConfigError, MissingImageError, atomic_path, has_ended, locked, process_name, read_json, write_json
+from .core import ConfigError, MissingImageError, has_ended, locked, process_name, read_json, write_json
 from .normalize import Normalization
-from .train import SECTIONS, experiment_arguments, fit, fit_defaults, inherited, replaced_by
+from .train import SECTIONS, experiment_arguments, fit, fit_defaults, inherited, naming, read_experiment, replaced_by
 
 # %% ../nbs/42_config.ipynb #c007
 def default_experiment()->DictConfig: # sections data, model, train and out
@@ -29,14 +29,20 @@ def load_experiment(
     base=None, # folder that a relative data.uri starts from, if it is there; by default that of the file
 )->DictConfig: # complete; raises `ConfigError`, `MissingImageError`
     "Read an experiment, apply overrides, fill in defaults"
-    cfg = _read(path)
-    for o in [overrides] if isinstance(overrides, str) else overrides: cfg = _overridden(cfg, o)
-    experiment_arguments(cfg)
+    cfg, _ = _said(path, overrides)
     base = Path(base) if base else Path(path).absolute().parent if isinstance(path, (str, Path)) else None
     for section, k in (('data', 'uri'), ('train', 'init')):
         value = cfg.get(section, {}).get(k)
         if base and isinstance(value, str) and (base/value).exists(): cfg[section][k] = str(base/value)
     return OmegaConf.merge(default_experiment(), _inherited(cfg), cfg)
+
+def _file(path): return 'experiment' if isinstance(path, (dict, DictConfig)) else path
+
+def _said(path, overrides):
+    "What an experiment says with its overrides, and as arguments of `fit`"
+    cfg, overrides = _read(path), [overrides] if isinstance(overrides, str) else overrides
+    for o in overrides: cfg = _overridden(cfg, o)
+    return cfg, experiment_arguments(cfg, _file(path), overrides)
 
 def _inherited(cfg):
     "What comes with the weights that an experiment begins with, as sections"
@@ -44,22 +50,17 @@ def _inherited(cfg):
     had = {k: v.to_dict() if isinstance(v, Normalization) else v for k, v in inherited(init).items()}
     return {s: had['model'] if s == 'model' else {k: had[v] for k, v in keys.items() if v in had} for s, keys in SECTIONS.items()}
 
-def _read(path):
-    if isinstance(path, (dict, DictConfig)): return OmegaConf.create(path)
-    if not Path(path).is_file(): raise MissingImageError(f'{path}: no such experiment file')
-    try: cfg = OmegaConf.load(path)
-    except Exception as e: raise ConfigError(f'{path}: not a readable experiment file ({e})') from e
-    if not isinstance(cfg, DictConfig): raise ConfigError(f'{path}: an experiment has sections {", ".join(SECTIONS)}')
-    return cfg
+def _read(path): return OmegaConf.create(path) if isinstance(path, (dict, DictConfig)) else read_experiment(path)
 
 def _overridden(cfg, text):
     "The experiment with one option replaced"
     key, eq, value = text.partition('=')
     if not eq or not key.strip() or '.' not in key: raise ConfigError(f"override {text!r}: write it as section.option=value, for example train.lr=1e-3")
-    new, (section, _, option) = OmegaConf.from_dotlist([f'{key.strip()}={value}']), key.strip().partition('.')
+    try: new, (section, _, option) = OmegaConf.from_dotlist([f'{key.strip()}={value}']), key.strip().partition('.')
+    except Exception as e: raise ConfigError(f"override {text!r}: not YAML ({' '.join(str(e).split())})") from e
     cfg, values = OmegaConf.merge(cfg), cfg.get(section)
     if isinstance(values, DictConfig):
-        for k in (option, *replaced_by(new[section])): cfg[section].pop(k, None)
+        for k in {option, *replaced_by(new[section])} & set(cfg[section].keys()): del cfg[section][k]
     return OmegaConf.merge(cfg, new)
 
 # %% ../nbs/42_config.ipynb #c009
@@ -76,7 +77,11 @@ def fit_experiment(
     **given, # further arguments of `fit`, which count most, e.g. `progress`, `callbacks`
 ): # a `StainLearner`, see `fit`
     "Train what an experiment file says"
-    return fit(load_experiment(path, overrides), **given)
+    return _fit(path, overrides, given)
+
+def _fit(path, overrides, given, base=None):
+    "Train, with errors that name what stands in the file or was typed"
+    with naming(_said(path, overrides)[1].keys() - given, _file(path), overrides): return fit(load_experiment(path, overrides, base), **given)
 
 # %% ../nbs/42_config.ipynb #c018
 def run_queue(
@@ -118,7 +123,7 @@ def _run_job(folder, job, overrides, given):
     with open(log, 'a') as out, contextlib.redirect_stdout(out):
         try:
             if job['run']: fit(resume=job['run'], **{k: v for k, v in kw.items() if k in ('callbacks', 'progress', 'workers', 'previews')})
-            else: fit(load_experiment(file, overrides, base=folder), **kw)
+            else: _fit(file, overrides, kw, base=folder)
         except Exception as e:
             row |= dict(status='failed', error=f'{type(e).__name__}: {e}')
             traceback.print_exc(file=out)

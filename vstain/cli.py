@@ -14,7 +14,7 @@ from typing import get_args
 
 from fastcore.docments import docments
 
-from .core import ConfigError, FormatError, MissingImageError, OutputExistsError, VstainError, plural, read_json
+from .core import ConfigError, FormatError, MissingImageError, OutputExistsError, VstainError, plural, read_json, write_json
 
 # %% ../nbs/90_cli.ipynb #c005
 COMMANDS, TABLES = {}, ('.csv', '.parquet', '.pq')
@@ -226,12 +226,14 @@ def _ask_for_source(m, data):
 def datasplit(
     search_path, # '…/{dataset}/{dataset}.zarr/recon-1/labels/groundtruth/{crop}/{label}', a path or a URL
     *,
-    out:str='datasplit.csv', # CSV to write or replace
+    out:str='datasplit.csv', # CSV to write
+    overwrite:bool=False, # replace the file that is there
     force_all_classes:str='no', # crops with all classes only: yes, train, validate or no
     **given,
 ):
     "Find the crops of a CellMap layout and write the challenge's datasplit CSV"
     from vstain.manifest import Manifest, make_datasplit
+    if os.path.lexists(out) and not overwrite: raise OutputExistsError(f'{out} exists already; choose another place with --out, or say --overwrite')
     force = dict(yes=True, no=False).get(force_all_classes, force_all_classes)
     print(Manifest.from_cellmap(make_datasplit(out, search_path, force_all_classes=force, **given)))
     print(out)
@@ -399,14 +401,28 @@ def demo(
     "Simulate a plate, train on some wells, predict and score the others; leaves overview.png and metrics.csv"
     from vstain.manifest import Manifest
     from vstain.normalize import preprocess
-    from vstain.synth import synth_plate
-    folder = Path(out); plate = folder/'plate.zarr'
-    if not plate.exists(): _step(f"simulating a plate of {plural(wells, 'well')}"); synth_plate(plate, wells=wells, fovs_per_well=fovs_per_well, shape=tuple(shape), seed=seed)
+    folder = Path(out); plate = _demo_plate(folder, wells=wells, fovs_per_well=fovs_per_well, shape=list(shape), seed=seed)
     m = Manifest.from_ome_zarr(plate, source='Phase3D', target=['Nuclei', 'Membrane']).split(valid=.125, test=.25, by='well', seed=seed)
     _step('measuring intensities'); preprocess(m); m.to_csv(folder/'manifest.csv'); print(m)
     return _demo_train(m, folder, epochs, seed)
 
 def _step(text): print(f'· {text}', flush=True)
+
+def _demo_plate(folder, **settings):
+    "The plate of a demo's folder, made where it is not there; what no demo made is refused, and a plate of other settings"
+    from vstain.synth import synth_plate
+    note, plate = folder/'demo.json', folder/'plate.zarr'
+    made = read_json(note) if note.exists() else None
+    theirs = [n for n in ('plate.zarr', 'manifest.csv', 'prediction.zarr', 'metrics.csv', 'overview.png') if os.path.lexists(folder/n)] if made is None else []
+    if made is not None and not (isinstance(made, dict) and made.keys() == settings.keys()): theirs = ['demo.json']
+    if theirs: raise OutputExistsError(f"{folder/theirs[0]} is there, and no note of a demo ({note}) says that it may be replaced; choose another folder with out=…, or move it away")
+    if plate.exists():
+        if differ := [k for k, v in settings.items() if v != made[k]]:
+            had, asked = (', '.join(f"{k}={of[k]}" for k in differ) for of in (made, settings))
+            raise OutputExistsError(f'{plate} was made with {had}, not {asked}; choose another folder with out=…, say what it was made with, or remove it')
+        return plate
+    _step(f"simulating a plate of {plural(settings['wells'], 'well')}"); synth_plate(plate, **settings); write_json(note, settings)
+    return plate
 
 def _demo_train(m, folder, epochs, seed):
     from vstain.evaluate import evaluate, ridge_baseline, summary

@@ -26,11 +26,14 @@ def quantiles(
     q, # fractions, 0 … 1
 )->list: # one tensor (B, C, 1) for each
     "Quantiles along the last axis, in operations that ONNX has for any N"
-    s = x.sort(-1).values
+    return _between(x.sort(-1).values, q)
+
+def _between(s, q):
+    "Quantiles of sorted voxels"
     last = torch.ones_like(s[:1, :1]).sum(-1, keepdim=True) - 1
     def _at(f):
         pos = last*f; low = pos.floor(); high = torch.minimum(low + 1, last)
-        take = lambda i: s.gather(-1, i.long().expand(x.shape[0], x.shape[1], 1))
+        take = lambda i: s.gather(-1, i.long().expand(s.shape[0], s.shape[1], 1))
         return take(low) + (take(high) - take(low))*(pos - low)
     return [_at(f) for f in q]
 
@@ -38,16 +41,15 @@ def quantiles(
 def measure_shift_scale(
     x:torch.Tensor, # intensities, (B, C, N)
     method:str, # 'zscore', 'median_iqr' or 'percentile'
-)->tuple: # shift and scale, (B, C, 1)
-    "Shift and scale of each image and channel, as `Normalization` has them"
+)->tuple: # a middle, the shift from there, and the scale, (B, C, 1)
+    "Shift and scale of each image and channel, as `Normalization` has them; the shift in two parts, which have more digits"
     if method == 'zscore':
-        shift = x.mean(-1, keepdim=True); shift = shift + (x - shift).mean(-1, keepdim=True) # the second mean takes back what the first lost to rounding
-        scale = (x - shift).square().mean(-1, keepdim=True).sqrt()
-    elif method == 'median_iqr':
-        q25, shift, q75 = quantiles(x, [.25, .5, .75]); scale = q75 - q25
+        middle = x.mean(-1, keepdim=True).clamp(x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)) # of a constant image exactly its value
+        off = x - middle; rest = off.mean(-1, keepdim=True); scale = (off - rest).square().mean(-1, keepdim=True).sqrt()
     else:
-        shift, high = quantiles(x, [.01, .99]); scale = high - shift
-    return shift, torch.where(scale > 1e-6*shift.abs().clamp(min=1e-6), scale, 1.)
+        s = x.sort(-1).values; middle, = _between(s, [.5])
+        low, rest, high = _between(s - middle, [.25, .5, .75] if method == 'median_iqr' else [.01, .01, .99]); scale = high - low
+    return middle, rest, torch.where(scale > 1e-13*(middle + rest).abs().clamp(min=1e-6), scale, 1.)
 
 # %% ../nbs/70_export.ipynb #c010
 class WholeStainer(nn.Module):
@@ -59,17 +61,22 @@ class WholeStainer(nn.Module):
         self.net, self.maps, self.method, self.flat = stainer.net, stainer.maps, stainer.source_norm.method, is_flat(stainer)
         self.measured = stainer.source_norm.level != 'dataset'
         self.ones = (1,)*(2 if self.flat else 3)
-        n = len(stainer.source_channels)
-        source = [[np.nan]*n]*2 if self.measured else zip(*(stainer.norms['source'][c] for c in stainer.source_channels))
-        self.defaults = dict(zip(('source_shift', 'source_scale'), (np.array(v, np.float32) for v in source)))
+        known = stainer.norms.get('source', {})
+        source = np.array([(np.nan, np.nan) if self.measured else known[c] for c in stainer.source_channels], np.float64).T
+        self.defaults = dict(zip(('source_shift', 'source_scale'), source.astype(np.float32)))
+        self.register_buffer('shift32', torch.from_numpy(self.defaults['source_shift']).reshape(-1, *self.ones))
+        rest = torch.tensor(source[0] - self.defaults['source_shift'], dtype=torch.float32) # what float32 rounded off
+        self.register_buffer('rest', rest.reshape(-1, *self.ones))
         for name, v in zip(('shift', 'scale'), zip(*(stainer.norms['target'][c] for c in stainer.target_channels))): self.register_buffer(name, torch.tensor(v, dtype=torch.float32).reshape(-1, *self.ones))
 
     def forward(self, image, source_shift, source_scale):
-        given = [v.reshape(1, -1, *self.ones) for v in (source_shift, source_scale)]
+        shift, scale = (v.reshape(1, -1, *self.ones) for v in (source_shift, source_scale))
         if self.measured:
-            measured = measure_shift_scale(image.flatten(2), self.method)
-            given = [torch.where(g.isnan(), m.reshape(*m.shape[:2], *self.ones), g) for g, m in zip(given, measured)]
-        return self.maps(self.net((image - given[0])/given[1]))*self.scale + self.shift
+            middle, rest, spread = (m.reshape(*m.shape[:2], *self.ones) for m in measure_shift_scale(image.flatten(2), self.method))
+            rest, scale = torch.where(shift.isnan(), rest, 0.), torch.where(scale.isnan(), spread, scale)
+            shift = torch.where(shift.isnan(), middle, shift)
+        else: rest = torch.where(shift == self.shift32, self.rest, 0.)
+        return self.maps(self.net(((image - shift) - rest)/scale))*self.scale + self.shift
 
 def is_flat(
     stainer:Stainer, # a stainer

@@ -321,12 +321,21 @@ class PatchLoader(DataLoader):
         super().__init__(dataset=patches, bs=bs, num_workers=0, n=len(plan(0)), device=device)
         self.plan, self.size, self.train, self.seed, self.workers, self.epoch, self.shuffle = plan, size, train, seed, workers, 0, False
         self._first, self._given, self._where = 0, 0, None
-        self.tfms = sorted(tfms, key=lambda t: getattr(t, 'order', 0))
+        self.tfms = _in_order(tfms)
     n_inp = 1
     @property
     def spec(self):
         "The `DataSpec`"
         return self.dataset.spec
+
+def _in_order(tfms):
+    "Transforms of batches in the order of their `order`; names, and MONAI's as they are, are refused"
+    tfms = [tfms] if isinstance(tfms, (str, dict)) or callable(tfms) else list(tfms or ())
+    for t in tfms:
+        if callable(t) and not any(c.__module__.startswith('monai.transforms') for c in type(t).__mro__): continue
+        what = repr(t) if isinstance(t, (str, dict)) else type(t).__name__
+        raise ConfigError(f"tfms: {what} is no function of a batch; vstain.pipeline.pipeline(tfms) makes transforms of names, and of MONAI's")
+    return sorted(tfms, key=lambda t: getattr(t, 'order', 0))
 
 # %% ../nbs/13_data.ipynb #c028
 @patch
@@ -352,7 +361,7 @@ def new(self:PatchLoader,
     out = copy.copy(self)
     out.fake_l = copy.copy(self.fake_l); out.fake_l.d = out
     for k in ('bs', 'shuffle', 'device', 'workers', 'tfms'):
-        if k in kwargs: setattr(out, k, kwargs[k])
+        if k in kwargs: setattr(out, k, _in_order(kwargs[k]) if k == 'tfms' else kwargs[k])
     return out
 
 @patch

@@ -312,7 +312,8 @@ def standardised(
     "Bring intensities to a common size"
     out = np.empty(x.shape, np.float32)
     for one, new, a, b in zip(x, out, shift, scale):
-        for plane, y in zip(one, new) if one.ndim > 2 else [(one, new)]: y[...] = (plane.astype(np.float64) - float(a))/float(b)
+        with np.errstate(over='ignore'): # what float32 does not hold becomes infinite, which is told of
+            for plane, y in zip(one, new) if one.ndim > 2 else [(one, new)]: y[...] = (plane.astype(np.float64) - float(a))/float(b)
     return out
 
 def fill_unknown(
@@ -341,7 +342,9 @@ def normalise(self:Stainer,
 def _filled(self:Stainer, y):
     ok = np.isfinite(y)
     if ok.all(): return y
-    warnings.warn(f'{(~ok).sum()} of {ok.size} source voxels are NaN or infinite: taken as 0 after normalisation; where no channel is known, the prediction is NaN')
+    c, *at = np.argwhere(~ok)[0].tolist()
+    warnings.warn(f'{(~ok).sum()} of {ok.size} source voxels are NaN, infinite or too large for float32 (the first: {self.source_channels[c]} at {tuple(at)}): '
+                  'taken as 0 after normalisation; where no channel is known, the prediction is NaN')
     return fill_unknown(torch.from_numpy(y)).numpy()
 
 @patch
@@ -395,11 +398,15 @@ def __call__(self:Stainer,
     "Stain an array"
     array = np.asarray(array)
     x = self._as_tczyx(array)
-    if not np.isfinite(x).any(): raise NonFiniteError(f"source {', '.join(self.source_channels)}: all {x.size} voxels are NaN or infinite")
+    if not _any_known(x): raise NonFiniteError(f"source {', '.join(self.source_channels)}: all {x.size} voxels are NaN, infinite or beyond {_MOST:.2g}")
     by_t = self.source_norm.level == 'timepoint'
     coefs = None if by_t else self.coefficients(stats, np.moveaxis(x, 1, 0))
     out = np.stack([self._stain(v, *(self.coefficients(stats, v, t) if by_t else coefs), step) for t, v in enumerate(x)])
     return out if array.ndim == 5 else out[0] if array.ndim > 2 else out[0, :, 0]
+
+_MOST = np.finfo(np.float32).max.astype(np.float64)/2 # as in `image_statistics`
+
+def _any_known(x): return any((np.abs(plane) < _MOST).any() for t in x for c in t for plane in c)
 
 @patch
 def _as_tczyx(self:Stainer, x):

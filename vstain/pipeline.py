@@ -43,7 +43,8 @@ def not_interpolated(
     for t in _within(out):
         for name in ('mode', 'grid_mode'): # of padding transforms `mode` is something else
             modes = getattr(t, name, None)
-            if isinstance(modes, tuple) and len(modes) == len(getattr(t, 'keys', ())): setattr(t, name, tuple(_nearest(m) if k in nearest else m for k, m in zip(t.keys, modes)))
+            if not isinstance(modes, tuple) or len(modes) != len(getattr(t, 'keys', ())): continue
+            setattr(t, name, tuple(_nearest(m) if k in nearest else m for k, m in zip(t.keys, modes)))
     return out
 
 def _within(t): return [t] + [x for part in getattr(t, 'transforms', ()) for x in _within(part)]

@@ -95,14 +95,14 @@ def experiment_arguments(
     "What an experiment says, as arguments of `fit`"
     if base := Path(config).absolute().parent if isinstance(config, (str, Path)) else None: where = config
     cfg, out = _as_dict(config, where, overrides), {}
-    def who(option): return (_typed(option, overrides) or [where])[-1]
+    def _who(option): return (_typed(option, overrides) or [where])[-1]
     for section, values in cfg.items():
         if section == 'info': continue
-        if section not in SECTIONS: raise ConfigError(f'{who(section)}: no section {section!r}; {_where_to(section)}')
+        if section not in SECTIONS: raise ConfigError(f'{_who(section)}: no section {section!r}; {_where_to(section)}')
         if not isinstance(values, dict): raise ConfigError(f'{where}: {section} must be a section with options, not {values!r}')
         if section == 'model': out['model'] = values; continue
         for k, v in values.items():
-            if k not in SECTIONS[section]: raise ConfigError(f'{who(f"{section}.{k}")}: no option {section}.{k}; {_where_to(k, section)}')
+            if k not in SECTIONS[section]: raise ConfigError(f'{_who(f"{section}.{k}")}: no option {section}.{k}; {_where_to(k, section)}')
             out[SECTIONS[section][k]] = v
     for k in ('data', 'init'):
         if base and isinstance(out.get(k), str) and (base/out[k]).exists(): out[k] = str(base/out[k])

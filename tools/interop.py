@@ -60,8 +60,9 @@ def read(path, labels):
     if a.ndim == 4: a = a[:, None]  # labels have no axis of channels
     limits = meta.get('contrast_limits'); limits = limits[0] if limits and np.ndim(limits) > 1 else limits
     if not labels: print('contrast', limits, file=sys.stderr)
-    names = meta.get('name')
-    return a.shape, meta['scale'][-3:], None if labels else names if isinstance(names, list) else [names], a""",
+    names = meta.get('name'); names = names if isinstance(names, list) else [names]
+    names = [n.split(': ', 1)[-1] for n in names]  # it puts the image's name before the channel's
+    return a.shape, meta['scale'][-3:], None if labels else names, a""",
 }
 READERS['iohub-0.3'] = READERS['iohub-0.2.3']
 NO_LABELS = ('iohub-0.2.3', 'iohub-0.3', 'bioio-ome-zarr')  # whose readers are for images

@@ -439,8 +439,8 @@ class EMA(Callback):
     order, name = 90, 'ema'
     def __init__(self,
         decay:float=.99, # share of the average that a step leaves
-        batches:int=8, # batches, the last of an epoch, on which statistics of batch norms are measured
-    ): self.decay, self._in, self._norms, self._seen = decay, False, [], deque(maxlen=batches)
+        batches:int=8, # batches, the last of an epoch, on which statistics of batch norms are measured; a sixteenth of its steps at most, but two
+    ): self.decay, self._in, self._norms, self._few, self._seen = decay, False, [], 2, deque(maxlen=batches)
 
     def before_fit(self):
         if 'average' not in vars(self): self.average = {k: v.detach().clone() for k, v in self._now().items()}
@@ -453,7 +453,9 @@ class EMA(Callback):
         n, now = self.learn.train_iter, self._live()
         with torch.no_grad(): torch._foreach_lerp_(list(self.average.values()), now, 1 - min(self.decay, n / (9+n)))
 
-    def after_train(self): self._norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
+    def after_train(self):
+        self._few = max(2, self.learn.n_iter//16) # forward passes, a third of a step each: two in a hundred of the epoch's time
+        self._norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
     def before_validate(self): self.swap(); self.measure()
     def after_validate(self): self.swap()
 
@@ -475,7 +477,7 @@ def swap(self:EMA):
 @patch
 def measure(self:EMA):
     "Measure the statistics of the batch norms that trained, with the weights the network has, on the epoch's last batches"
-    norms, batches, self._norms = self._norms, list(self._seen), []
+    norms, batches, self._norms = self._norms, list(self._seen)[-self._few:], []
     self._seen.clear()
     if not norms or not batches: return
     were = [(m, m.momentum, m.num_batches_tracked.clone()) for m in norms]

@@ -9,7 +9,8 @@ __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError
            'ArraySpec', 'VoxelTensor', 'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed',
            'rng_for', 'process_name', 'has_ended', 'writing', 'locked', 'temp_beside', 'sweep', 'atomic_path',
            'take_place', 'atomic_folder', 'atomic_files', 'write_json', 'read_json', 'foreign_json', 'validated',
-           'foreign_to_zarr', 'check_replaceable', 'within', 'n_cpus', 'available_memory', 'check_memory', 'progress']
+           'foreign_to_zarr', 'check_replaceable', 'within', 'n_cpus', 'as_device', 'available_memory', 'check_memory',
+           'progress']
 
 # %% ../nbs/00_core.ipynb #c002
 import contextlib, ctypes, errno, functools, glob, hashlib, json, os, random, re, shutil, socket, sys, tempfile, time
@@ -477,6 +478,16 @@ def within(
 def n_cpus()->int: # cores this process may use, which a container or a batch system can have limited
     "Number of cores this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+# %% ../nbs/00_core.ipynb #d026
+def as_device(
+    device, # 'cpu', 'cuda', 'cuda:1', 'mps' …
+) -> torch.device: # raises `ConfigError` for one that is not here
+    "A device that computes on this machine"
+    try: torch.zeros(1, device=device).item(); return torch.device(device)
+    except Exception as e: # AssertionError, RuntimeError, TypeError …, as the device and torch's build have it
+        here = ['cpu', *(f'cuda:{k}' for k in range(torch.cuda.device_count())), *['mps']*torch.backends.mps.is_available()]
+        raise ConfigError(f"no device {str(device)!r} here; there is {', '.join(here)}. torch {torch.__version__} says: {(str(e).splitlines() or [''])[0][:200]}") from e
 
 # %% ../nbs/00_core.ipynb #c062
 def _limits():

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from .cache import DecodedCache, WindowBuffer, chunk_shape, fits_in_memory, held_in_memory
 from .classes import class_order
 from .core import (ConfigError, LabelTensor, ManifestError, MissingStatisticsError, ShapeError, SourceTensor,
-    TargetTensor, WeightTensor, n_cpus, progress, rng_for)
+    TargetTensor, WeightTensor, as_device, n_cpus, progress, rng_for)
 from .fields import Fov
 from .image import scale_text
 from .manifest import Manifest, as_manifest
@@ -488,7 +488,7 @@ def dataloaders(
     def _patches(js): return Patches([fovs[j] for j in js], spec, {r: [coefs[r][j] for j in js] for r in coefs}, bool(m.has('weight')), windows, labels)
     split = {s: _patches(js) for s, js in _by_split(m, fovs).items()}
     train = _train_loader(split['train'], bs, patches_per_epoch, sampler, seed, tfms, workers)
-    dls = DataLoaders(train, _valid_loader(split['valid'], train, valid_patches), device=default_device() if device is None else torch.device(device))
+    dls = DataLoaders(train, _valid_loader(split['valid'], train, valid_patches), device=default_device() if device is None else as_device(device))
     dls.spec = spec
     return dls
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'reflected', 'pad_to', 'StainNet', 'net_config', 'build_net', 'to_channels_last', 'ZBlend', 'Stainer',
-           'evaluating', 'full_precision', 'as_device', 'standardised', 'fill_unknown', 'nothing_known', 'Description',
+           'evaluating', 'full_precision', 'standardised', 'fill_unknown', 'nothing_known', 'Description',
            'weight_shapes', 'no_larger_than', 'build', 'read_description', 'load_stainer']
 
 # %% ../nbs/33_model.ipynb #c002
@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 import vstain
 from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError
-from .core import atomic_files, did_you_mean, foreign_json, validated, write_json
+from .core import as_device, atomic_files, did_you_mean, foreign_json, validated, write_json
 from .image import scale_text
 from .normalize import LEVELS, METHODS, Normalization, measure
 from .backbones import backbone, register_backbone
@@ -261,15 +261,6 @@ def forward(self:Stainer,
     half = self.precision != 'float32'
     with evaluating(self.net), full_precision(), torch.autocast(self.device.type, getattr(torch, self.precision) if half else None, enabled=half):
         return self.maps(self.net(x)).float()
-
-def as_device(
-    device, # 'cpu', 'cuda', 'cuda:1', 'mps' …
-) -> torch.device: # raises `ConfigError` for one that is not here
-    "A device that computes on this machine"
-    try: torch.zeros(1, device=device).item(); return torch.device(device)
-    except Exception as e: # AssertionError, RuntimeError, TypeError …, as the device and torch's build have it
-        here = ['cpu', *(f'cuda:{k}' for k in range(torch.cuda.device_count())), *['mps']*torch.backends.mps.is_available()]
-        raise ConfigError(f"no device {str(device)!r} here; there is {', '.join(here)}. torch {torch.__version__} says: {(str(e).splitlines() or [''])[0][:200]}") from e
 
 @patch
 def to(self:Stainer,

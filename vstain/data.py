@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from .cache import DecodedCache, WindowBuffer, chunk_shape, fits_in_memory, held_in_memory
 from .classes import class_order
 from .core import (ConfigError, LabelTensor, ManifestError, MissingStatisticsError, ShapeError, SourceTensor,
-    TargetTensor, WeightTensor, as_device, n_cpus, progress, rng_for)
+    TargetTensor, WeightTensor, as_device, n_cpus, plural, progress, rng_for)
 from .fields import Fov
 from .image import scale_text
 from .manifest import Manifest, as_manifest
@@ -432,7 +432,7 @@ def load_state_dict(self:PatchLoader,
 ): # raises `ConfigError`
     "Go on from where another loader of the same data stood"
     if state['seed'] != self.seed: raise ConfigError(f"these are the batches of seed {self.seed}; the state to go on from is of seed {state['seed']}")
-    if not 0 <= state['position'] <= len(self): raise ConfigError(f"the state to go on from stands at batch {state['position']} of its epoch, but an epoch has {len(self)} batches here; bs and patches_per_epoch must be as they were")
+    if not 0 <= state['position'] <= len(self): raise ConfigError(f"the state to go on from stands at batch {state['position']} of its epoch, but an epoch has {plural(len(self), 'batch', 'batches')} here; bs and patches_per_epoch must be as they were")
     self.epoch, self._first, self._given = int(state['epoch']), int(state['position']), int(state['position'])
 
 # %% ../nbs/13_data.ipynb #c033
@@ -545,7 +545,7 @@ def _open_fovs(m, cache, scale, classes, sampler, maps, labels=False):
 def _check_labelled(fovs):
     "Every sample has labels, and as many channels of them"
     without, of = [f.sample for f in fovs if not f.has('labels')], {len(f.numbers['labels']): f.sample for f in fovs if f.has('labels')}
-    if without: raise ManifestError(f"labels=True: {len(without)} of {len(fovs)} samples, such as {without[0]}, have no labels")
+    if without: raise ManifestError(f"labels=True: {len(without)} of {plural(len(fovs), 'sample')}, such as {without[0]}, have no labels")
     if len(of) > 1: raise ManifestError(f"labels=True: samples differ in the channels of their labels: {', '.join(f'{s} has {n}' for n, s in of.items())}")
 
 def _check_annotated(fovs, classes):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.ndimage import gaussian_filter, laplace
-from .core import ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, progress, rng_for
+from .core import ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, plural, progress, rng_for
 from .manifest import Manifest, ROLES, as_manifest
 from .metrics import METRICS, Sums, all_sums, get_metrics, intensity_range, measure_sums
 from .store import Image, create_image, finished, from_array, list_fovs, name_channels, open_image, resample
@@ -52,8 +52,8 @@ def pair_up(
 )->list: # a `Pair` for each sample with a target; raises `MissingImageError`, `MissingChannelError`, `ShapeError`, `ManifestError`
     "Predictions and truths that belong together"
     known = [i for i in range(len(truth)) if truth.has('target') and isinstance(truth[i]['target'], (str, list))]
-    if not known: raise ManifestError(f"no truth to compare with: none of the {len(truth)} samples has a target; say target=[…] where the manifest is made")
-    if len(known) < len(truth): warnings.warn(f"{len(truth) - len(known)} of {len(truth)} samples have no target and are left out")
+    if not known: raise ManifestError(f"no truth to compare with: none of the {plural(len(truth), 'sample')} has a target; say target=[…] where the manifest is made")
+    if len(known) < len(truth): warnings.warn(f"{len(truth) - len(known)} of {plural(len(truth), 'sample')} have no target and are left out")
     find = _finder(prediction, truth)
     return [_pair(truth, i, find, suffix) for i in known]
 
@@ -88,7 +88,7 @@ def _weight(m, i, channels):
     if not isinstance(m[i].get('weight'), (str, list)): return None
     weight = m.open(i, 'weight')
     if weight.shape[1] in (1, len(channels)): return weight
-    raise ShapeError(f"sample {m[i]['sample']}: the weight {weight.uri} has {weight.shape[1]} channels ({', '.join(weight.channels)}) for {len(channels)} targets ({', '.join(channels)}); it must have one, or one for each. Say which with weight=… or in the column weight_channels")
+    raise ShapeError(f"sample {m[i]['sample']}: the weight {weight.uri} has {plural(weight.shape[1], 'channel')} ({', '.join(weight.channels)}) for {plural(len(channels), 'target')} ({', '.join(channels)}); it must have one, or one for each. Say which with weight=… or in the column weight_channels")
 
 def _on_truth(found, img):
     "A prediction of another scale or place, read on the grid of the truth"
@@ -389,7 +389,7 @@ def _add(self:Ridge, f, y, drawn, sample):
     for z in range(y.shape[1]):
         x = np.concatenate([self.window(f[:, :, drawn[z]], z, y.shape[1]), np.ones((1, drawn[z].sum()), np.float32)]).T
         if self.sums is None: self.sums = [_Moments(x.shape[1] - 1) for _ in self.channels]
-        if x.shape[1] != len(self.sums[0].xx): raise ShapeError(f"ridge regression: sample {sample} has {len(f)} planes, others differ; a projection is learnt from stacks of equal depth")
+        if x.shape[1] != len(self.sums[0].xx): raise ShapeError(f"ridge regression: sample {sample} has {plural(len(f), 'plane')}, others differ; a projection is learnt from stacks of equal depth")
         before = None
         for s, target in zip(self.sums, y[:, z][:, drawn[z]]):
             k = np.isfinite(target)

@@ -16,7 +16,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import (AXES, ArraySpec, FormatError, MissingChannelError, ShapeError, VstainError, atomic_path,
-    check_axes, check_memory, did_you_mean, n_cpus, read_json, to_tczyx)
+    check_axes, check_memory, did_you_mean, n_cpus, plural, read_json, to_tczyx)
 
 # %% ../nbs/04_image.ipynb #cb05
 def _known(scale, uri):
@@ -58,7 +58,7 @@ class Image:
         self.channels = [str(c) for c in channels] if channels else [str(i) for i in range(self.shape[1])]
         self.file_channels = [f'{c} ({k})' if self.channels.count(c) > 1 else c for k, c in enumerate(self.channels)] # what the attributes call them, also where `channels` were renamed
         if len(self.channels) != self.shape[1]:
-            raise FormatError(f"{uri}: {len(self.channels)} channel names ({', '.join(self.channels)}) for {self.shape[1]} channels")
+            raise FormatError(f"{uri}: {len(self.channels)} channel names ({', '.join(self.channels)}) for {plural(self.shape[1], 'channel')}")
         self.scale, self.raw, self.notes = _known(scale, uri), raw, notes
         self.translation = None if translation is None else tuple(round(float(x), 9) for x in translation)
         self.group, self.remote = (group, None) if isinstance(group, Path) else (None, group) # attributes of the first can be updated
@@ -528,7 +528,7 @@ def name_channels(
 )->Image: # a copy, whose other channels are called as before; raises `MissingChannelError`
     "The image with other names for its channels"
     names, at = _words(names), img.indices(channels)
-    if len(names) != len(at): raise MissingChannelError(f"{img.uri}: {len(names)} names ({', '.join(names)}) for {len(at)} channels ({', '.join(img.channels[i] for i in at)})")
+    if len(names) != len(at): raise MissingChannelError(f"{img.uri}: {plural(len(names), 'name')} ({', '.join(names)}) for {plural(len(at), 'channel')} ({', '.join(img.channels[i] for i in at)})")
     out, new = copy.copy(img), dict(zip(at, names))
     out.channels = [new.get(i, str(i) if c in names else c) for i, c in enumerate(img.channels)] # a name that was given to another is no longer its own
     if not img.named: out.file_channels = out.channels

@@ -21,7 +21,7 @@ import vstain
 from fastcore.basics import patch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .core import ConfigError, LockedError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputError, OutputExistsError, ShapeError
+from .core import ConfigError, LockedError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputError, OutputExistsError, ShapeError, plural
 from .core import atomic_folder, check_replaceable, did_you_mean, locked, sweep, temp_beside, writing
 from .core import progress as progress_bar
 from .containers import ome_attrs, update_group
@@ -849,7 +849,7 @@ def predict(
 # %% ../nbs/50_infer.ipynb #c086
 def _check_options(stainer, channels, tile, halo, batch, dtype, version, precision):
     if precision not in ('float32', 'bf16', 'fp16', 'fast'): raise ConfigError(f"no precision {precision!r}; {did_you_mean(precision, ('float32', 'bf16', 'fp16', 'fast'))}")
-    if channels and len(channels) != len(stainer.source_channels): raise ConfigError(f"channels: {len(channels)} names ({', '.join(channels)}) for the stainer's {len(stainer.source_channels)} source channels ({', '.join(stainer.source_channels)})")
+    if channels and len(channels) != len(stainer.source_channels): raise ConfigError(f"channels: {plural(len(channels), 'name')} ({', '.join(channels)}) for the stainer's {plural(len(stainer.source_channels), 'source channel')} ({', '.join(stainer.source_channels)})")
     if (tile is not None and tile < 1) or halo < 0 or batch < 1: raise ConfigError(f'tile={tile}, halo={halo}, batch={batch}: a tile has at least one pixel (None: whole planes), a halo none, a batch one tile')
     if version not in ('0.4', '0.5'): raise ConfigError(f"OME-Zarr versions are '0.4' and '0.5', not {version!r}")
     if np.dtype(dtype).kind not in 'fiu': raise ConfigError(f"dtype: a float or integer type is expected, not {dtype!r}")

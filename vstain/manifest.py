@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from fsspec.core import url_to_fs
 
 from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError, atomic_path, did_you_mean, n_cpus,
-                         foreign_json, rng_for, validated, write_json)
+                         foreign_json, plural, rng_for, validated, write_json)
 from .image import scale_text
 from .remote import RemotePath, as_path, reach
 from .store import Image, choose_channels, find_channels, from_array, is_plate, list_fovs, name_channels, open_image, _MAKERS, _READERS
@@ -270,7 +270,7 @@ def _paired_rows(folder, roles, found, partial, first='source'):
     if lacking[worst] and not partial:
         n, role = len(lacking[worst]), ' '.join(filter(None, worst))
         whole, more = any(all(s in f for f in found.values()) for s in samples), any(len(f) > len(found[first, c]) for f in found.values() for c in roles[first])
-        raise ManifestError(f"{folder}: {n} of {len(samples)} samples lack{'s' if n == 1 else ''} a file for {role} {roles[worst[0]][worst[1]]!r}: {', '.join(lacking[worst][:5])}; add the files, " + ('make the patterns fit, or say partial=True' if whole else 'or make the patterns fit')
+        raise ManifestError(f"{folder}: {n} of {plural(len(samples), 'sample')} lack{'s' if n == 1 else ''} a file for {role} {roles[worst[0]][worst[1]]!r}: {', '.join(lacking[worst][:5])}; add the files, " + ('make the patterns fit, or say partial=True' if whole else 'or make the patterns fit')
                             + "; files with one mask for each object are found as source='{id}/…', labels='{id}/…'"*('labels' in roles or more))
     rows = []
     for s in [s for s in samples if all(s in found[first, c] for c in roles[first])]:
@@ -331,7 +331,7 @@ def from_arrays(cls:Manifest,
         if what is None: continue
         many = _many_arrays(what, samples)
         samples = samples or list(many)
-        if len(many) != len(samples): raise ManifestError(f"{role}: {len(many)} arrays for {len(samples)} samples ({', '.join(samples[:4])}{' …' if len(samples) > 4 else ''})")
+        if len(many) != len(samples): raise ManifestError(f"{role}: {plural(len(many), 'array')} for {plural(len(samples), 'sample')} ({', '.join(samples[:4])}{' …' if len(samples) > 4 else ''})")
         for s, a in many.items():
             uri = f'array://{role}/{s}/{next(_NUMBERS)}'
             arrays[uri] = _array_image(a, _of_role(axes, role), chosen.get(role, (None, None)), _of_role(scale, role), uri)

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from safetensors import safe_open
 from safetensors.torch import save_file
 import vstain
-from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError
+from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, plural
 from .core import as_device, atomic_files, did_you_mean, foreign_json, validated, write_json
 from .image import scale_text
 from .normalize import LEVELS, METHODS, Normalization, measure
@@ -127,7 +127,7 @@ class ZBlend:
         step:int=1, # planes from one window to the next
         weights:str='uniform', # 'uniform', or 'triangular' to trust the middle of a window more
     ):
-        if not 0 < depth <= n_planes: raise ShapeError(f'a window of depth {depth} does not fit a stack of {n_planes} planes')
+        if not 0 < depth <= n_planes: raise ShapeError(f'a window of depth {depth} does not fit a stack of {plural(n_planes, "plane")}')
         if not 0 < step <= depth: raise ConfigError(f'a step of {step} leaves planes out; it must be between 1 and the depth, {depth}')
         if weights not in ('uniform', 'triangular'): raise ConfigError(f"weights are 'uniform' or 'triangular', not {weights!r}")
         self.starts = list(dict.fromkeys([*range(0, n_planes-depth, step), n_planes-depth]))
@@ -406,7 +406,7 @@ def _as_tczyx(self:Stainer, x):
     if not x.size: raise ShapeError(f'cannot stain an empty array, of shape {x.shape}')
     if 'C' not in kind and n > 1: raise ShapeError(f'an array of axes {kind} has one channel, this stainer needs {n} ({", ".join(self.source_channels)}); give it as CZYX')
     x = x.reshape({'YX': (1, 1, 1), 'ZYX': (1, 1), 'CZYX': (1,), 'TCZYX': ()}[kind] + x.shape)
-    if x.shape[1] != n: raise ShapeError(f'the array has {x.shape[1]} channels, this stainer needs {n} ({", ".join(self.source_channels)})')
+    if x.shape[1] != n: raise ShapeError(f'the array has {plural(x.shape[1], "channel")}, this stainer needs {n} ({", ".join(self.source_channels)})')
     self.z_windows(x.shape[2])
     return x
 

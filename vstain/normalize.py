@@ -419,7 +419,7 @@ def warn_of_stale(
     stale = [(sample, img.channels[c]) for (img, c, sample), ok in zip(jobs.values(), still) if ok is False]
     if stale:
         of = [f'{s} {c}' for s, c in stale[:5]] + ['…']*(len(stale) > 5)
-        warnings.warn(f"the voxels of {len(stale)} of {len(jobs)} channels have changed since their statistics were measured: {', '.join(of)}; run preprocess again")
+        warnings.warn(f"the voxels of {len(stale)} of {plural(len(jobs), 'channel')} have changed since their statistics were measured: {', '.join(of)}; run preprocess again")
     return stale
 
 def _fresh(m, img, c):

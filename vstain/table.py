@@ -53,7 +53,7 @@ def _named_channels(role, channels, names):
     channels, names = _names(channels), _names(names)
     if not names: return {f'{role}_channels': channels} if channels else {}
     channels = channels or [str(k) for k in range(len(names))]
-    if len(channels) != len(names): raise ManifestError(f"{role}: {len(names)} names ({', '.join(names)}) for {len(channels)} channels ({', '.join(channels)})")
+    if len(channels) != len(names): raise ManifestError(f"{role}: {plural(len(names), 'name')} ({', '.join(names)}) for {plural(len(channels), 'channel')} ({', '.join(channels)})")
     return {f'{role}_channels': names, f'{role}_in_file': dict(zip(names, channels))}
 
 def _uri(v):

@@ -9,7 +9,7 @@ __all__ = ['ValueTransform', 'Binarise', 'signed_distance', 'SignedDistance', 'O
 import math
 import numpy as np, torch
 from scipy import ndimage as ndi
-from .core import ConfigError, LabelTensor, ShapeError, TargetTensor
+from .core import ConfigError, LabelTensor, ShapeError, TargetTensor, plural
 from .transforms import MaskTensor
 
 # %% ../nbs/20d_targets.ipynb #c006
@@ -70,7 +70,7 @@ class Binarise(ValueTransform):
     ): # float, of the same shape
         "Above the threshold?"
         t = torch.as_tensor(self.threshold, device=x.device)
-        if t.numel() not in (1, x.shape[1]): raise ShapeError(f"Binarise: {t.numel()} thresholds for {x.shape[1]} channels")
+        if t.numel() not in (1, x.shape[1]): raise ShapeError(f"Binarise: {t.numel()} thresholds for {plural(x.shape[1], 'channel')}")
         return (x > t.reshape(-1, *[1]*(x.ndim - 2))).float().masked_fill(~_known(x, self.unknown), math.nan)
 
 # %% ../nbs/20d_targets.ipynb #c013

@@ -570,10 +570,17 @@ def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest):
     if measured and not m.arrays: warnings.warn('the images carry no intensity statistics: measured now and kept in the manifest; preprocess(data) stores them')
     coefs = {r: [_coefficients(m, f, r, names[r], n, parts) for f in fovs] for r, n in norms.items()}
     for f in fovs: f.find_times(parts)
+    if not measured: _warn_of_empty(fovs) # else what measured them has said it
     spec = DataSpec(names['source'], names['target'], patch, patch[0], out_depth, projection, _common_scale(fovs), *norms.values())
     js = _by_split(m, fovs)['train']
     spec.norms = {r: _dataset_norms(m, train, r, names[r], n, [coefs[r][j] for j in js], parts) for r, n in norms.items()}
     return spec, coefs
+
+def _warn_of_empty(fovs):
+    "Say which timepoints nothing is learnt from"
+    left = {f.sample: n for f in fovs if (n := f.shape[0] - len(f.times))}
+    of = ', '.join(f'{s} ({n})' for s, n in list(left.items())[:5]) + ' …'*(len(left) > 5)
+    if left: warnings.warn(f"{plural(sum(left.values()), 'timepoint')} left out of training and validation, by their stored statistics constant or without a finite voxel: {of}")
 
 def _warn_of_stale(m, fovs, norms):
     classes = dict(source=(), target=fovs[0].classes)

@@ -111,6 +111,7 @@ def _add_piece(self:Moments, x):
     first, counts = _first_bin(lo - self.about), _counts(bins)
     self.counts[first:first + len(counts)] += counts
 
+# %% ../nbs/12_normalize.ipynb #cn09
 @patch
 def _merge(self:Moments, n, mean, m2):
     delta, total = mean - self.mean, self.n + n
@@ -143,6 +144,7 @@ def _edges(self:Moments, b): return (_float_edge(b) + self.about).clip(self.lo, 
 @patch
 def _take_bins(self:Moments, values, counts): np.add.at(self.counts, _float_bins((values - self.about).astype(np.float32)), counts)
 
+# %% ../nbs/12_normalize.ipynb #cn10
 @patch
 def _take(self:Moments, other):
     "Count, mean, spread and extremes of another, without its histogram"
@@ -228,6 +230,7 @@ def _together(img, parts):
         for p in parts[1:]: out.counts[at] += p[0].counts[at]
     return out
 
+# %% ../nbs/12_normalize.ipynb #cn15
 def _timepoints(img, c, workers):
     "Moments of each timepoint, of which few are held at a time"
     T, Z = img.shape[0], img.shape[2]

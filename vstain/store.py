@@ -771,6 +771,7 @@ def _in_shard(file, grid, given):
     if len(index) < size: return np.ones(grid, bool) # damaged, which reading says
     return (np.frombuffer(index[:16*math.prod(grid)], '<u8').reshape(*grid, 2) != 2**64 - 1).all(-1)
 
+# %% ../nbs/10_store.ipynb #cn95
 def _zarr_absent(path):
     "Where chunks of a local Zarr array are absent, and their size"
     meta = next(m for m in (json_at(path/n) for n in ARRAY_FILE.values()) if m)

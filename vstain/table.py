@@ -120,6 +120,7 @@ def _tidy(self:Manifest):
     order = ['sample', 'split', *[c for r in ROLES for c in (r, f'{r}_channels') if c in df]]
     self.df = df[order + [c for c in df if c not in order]]
 
+# %% ../nbs/10a_table.ipynb #cn07
 def _tidy_options(df, where):
     "Give the columns that say how to open an image their types"
     for c in [c for c in ('timepoints', *(f'{r}_{k}' for r in ROLES for k in ('axes', 'scene'))) if c in df]:

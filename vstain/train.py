@@ -265,6 +265,8 @@ def inherited(
     return dict(model=model, patch=tuple(s.patch), out_depth=1 if s.out_depth < s.in_depth and not s.projection else None,
                 scale=s.scale if s.spec.get('resampled') else None, source_norm=s.source_norm, target_norm=s.target_norm)
 
+_WORDS = dict(name='network', in_channels='number of source channels', targets='number of target channels', in_depth='number of planes in a window', out_depth='number of planes that come out')
+
 def load_beginning(
     net, # network to fill
     config:dict, # its description
@@ -275,9 +277,9 @@ def load_beginning(
     had, has = ({k: tuple(v.shape) for k, v in n.state_dict().items()} for n in (s.net, net))
     if had == has: net.load_state_dict(s.net.state_dict()); return
     old, new = (dict(c['backbone'], targets=len(c['heads']['regression']['channels'])) for c in json.loads(json.dumps([s.net_config, config])))
-    what = [f'{k} is {old.get(k)!r} there and {new.get(k)!r} here' for k in {**old, **new} if old.get(k) != new.get(k)]
-    odd = [f'{k} {had.get(k)} there and {has.get(k)} here' for k in {**had, **has} if had.get(k) != has.get(k)]
-    raise ConfigError(f"the weights of init={str(init)!r} ({', '.join(s.source_channels)} → {', '.join(s.target_channels)}) do not fit: {'; '.join(what or odd[:3])}")
+    differ = lambda a, b, said: [f"the {said(k)} was {a.get(k, 'not given')!r} in its training and is {b.get(k, 'not given')!r} in this one" for k in {**a, **b} if a.get(k) != b.get(k)]
+    what = differ(old, new, lambda k: _WORDS.get(k, k)) or differ(had, has, 'shape of {}'.format)[:3]
+    raise ConfigError(f"the weights of init={str(init)!r} ({', '.join(s.source_channels)} → {', '.join(s.target_channels)}) do not fit: {'; '.join(what)}. Make it the same here, or train without init")
 
 # %% ../nbs/41_train.ipynb #c023
 def new_run(
@@ -335,7 +337,8 @@ def save_stainer(self:StainLearner,
 ):
     "Save the network as it is now as the run's stainer"
     config, spec = self.stainer_config
-    info = {'run': '/'.join(self.run.absolute().parts[-3:]), 'trained in': self.precision.precision, 'epoch': best['epoch']} | self.began | {f"valid {best['monitor']}": best['value']}
+    by = best['monitor'].replace('_loss', ' loss') if best['monitor'].endswith('_loss') else f"valid {best['monitor']}"
+    info = {'run': '/'.join(self.run.absolute().parts[-3:]), 'trained in': self.precision.precision, 'epoch': best['epoch']} | self.began | {by: best['value']}
     Stainer(config, spec.to_dict() | dict(resampled=self.resampled), net=self.model, info=info).save(self.run/'stainer', overwrite=True)
 
 @patch(as_prop=True)

@@ -325,7 +325,7 @@ class SourceFOV:
     @cached_property
     def identity(self)->str:
         "Digest of the voxels that are read"
-        return self.grid.identity()
+        return self.grid.identity(self.names)
 
     def __init__(self,
         stainer:Stainer, # the stainer

@@ -459,6 +459,7 @@ class Normalization:
 @patch
 def coefficients(self:Normalization,
     stats:dict, # statistics with at least the two this method needs
+    what:str='a channel', # whose they are, for the warning where it varies and its spread is 0 all the same
 )->tuple: # (shift, scale), scale > 0; raises `MissingStatisticsError`
     "Shift and scale from statistics"
     if not isinstance(stats, dict): raise MissingStatisticsError(f'statistics are numbers by name, not {str(stats)[:30]!r}; run preprocess')
@@ -468,7 +469,10 @@ def coefficients(self:Normalization,
     shift, scale = (float(stats[k]) for k in METHODS[self.method])
     if scale < 0: raise MissingStatisticsError(f"statistics say that {METHODS[self.method][1]} is {scale:g}, which cannot be below 0; run preprocess")
     least = 1e-6 if stats.get('max') is None else 1e-13 # rounding of single and of double precision
-    return shift, scale if scale > least*max(abs(shift), 1e-6) else 1.
+    if scale > least*max(abs(shift), 1e-6): return shift, scale
+    if _is_number(low := stats.get('min')) and _is_number(high := stats.get('max')) and low < high:
+        warnings.warn(f"{what}: {METHODS[self.method][1]} is 0 though its voxels are {low:g} to {high:g}, as most of them are the same, so {self.method} leaves their size as it is; normalise it by 'zscore'", stacklevel=2)
+    return shift, 1.
 
 def _is_number(v):
     "A finite number that a float holds"
@@ -491,7 +495,7 @@ def of(self:Normalization,
         known = read_statistics(m, i, role, channel)
         stats = known.get('timepoint_statistics', {}).get(str(t)) if self.level == 'timepoint' else known.get(f'{self.level}_statistics')
         if not stats: raise MissingStatisticsError(f"{where}: no {self.level} statistics" + (f' of timepoint {t}' if self.level == 'timepoint' else '') + " are stored; run preprocess on this data first, or normalise with level='image'")
-    try: return self.coefficients(stats)
+    try: return self.coefficients(stats, f'channel {channel}')
     except MissingStatisticsError as e: raise MissingStatisticsError(f'{where}: {e}') from e
 
 def _measured(m, i, role, channel):

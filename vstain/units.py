@@ -28,7 +28,7 @@ def _worth(word, base):
     if word in _OME: return float(units.Quantity(_OME[word]).to(base).magnitude) if base == 'micrometer' else None
     if not re.fullmatch(r'[^\W\d_]{1,24}', word): return None # no expressions from files
     for one in (word, word.lower()) if len(word) > 3 or word == 'UM' else (word,): # Mm is not mm, but Micron is micron
-        for prefix, name, _ in units.parse_unit_name(one)[:1]:
+        for prefix, name, _ in units.parse_unit_name(one):
             if name in _UNITS[base] and (not prefix or name in ('meter', 'second')): return float(units.Quantity(1, prefix + name).to(base).magnitude)
 
 # %% ../nbs/05_units.ipynb #c006

@@ -331,7 +331,7 @@ class _Moments:
         alpha, # penalty on the weights of standardised features
     ):
         "Weights and intercept for features as they come"
-        mx, my = self.xx[-1, :-1] / self.n, self.xy[-1, 0] / self.n
+        mx, my = self.xy[:-1, 1] / self.n, self.xy[-1, 0] / self.n # sums in double precision: targets may lie far from 0
         cov, cross = self.xx[:-1, :-1] / self.n - np.outer(mx, mx), self.xy[:-1, 0] / self.n - mx * my
         sd = np.sqrt(np.maximum(np.diag(cov), 1e-12))
         w = np.linalg.solve(cov / np.outer(sd, sd) + alpha * np.eye(len(sd)), cross / sd) / sd
@@ -374,8 +374,8 @@ def _truth(self:Ridge, m, i, t):
 
 @patch
 def _source(self:Ridge, m, i, t):
-    "The source channels (C, Z, Y, X) of one timepoint, each of zero mean and unit spread over its stack"
-    x = m.open(i).read(t, self.source_channels)[0].astype(np.float32)
+    "The source channels (C, Z, Y, X) of one timepoint, each of zero mean and unit spread over its stack, found in double precision"
+    x = m.open(i).read(t, self.source_channels)[0].astype(np.float64)
     known = np.isfinite(x)
     over = lambda a: np.where(known, a, 0).sum((1, 2, 3), keepdims=True, dtype=np.float64) / np.maximum(known.sum((1, 2, 3), keepdims=True), 1)
     x = np.where(known, x - over(x), 0)

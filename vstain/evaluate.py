@@ -81,7 +81,9 @@ def _pair(truth, i, find, suffix):
     found = _as_image(find(sample), [c + suffix for c in channels], img, sample)
     found.indices([c + suffix for c in channels])
     found = _on_truth(found, img); _check_shape(sample, found, img)
-    return Pair(sample, row, found, img, channels, _weight(truth, i, channels), suffix)
+    weight = _weight(truth, i, channels)
+    if weight is not None: weight = _on_truth(weight, img, True); _check_weight(sample, weight, img)
+    return Pair(sample, row, found, img, channels, weight, suffix)
 
 def _weight(m, i, channels):
     "The weights of a row: one channel for all targets, or one for each; None where it has none"
@@ -90,13 +92,12 @@ def _weight(m, i, channels):
     if weight.shape[1] in (1, len(channels)): return weight
     raise ShapeError(f"sample {m[i]['sample']}: the weight {weight.uri} has {plural(weight.shape[1], 'channel')} ({', '.join(weight.channels)}) for {plural(len(channels), 'target')} ({', '.join(channels)}); it must have one, or one for each. Say which with weight=… or in the column weight_channels")
 
-def _on_truth(found, img):
-    "A prediction of another scale or place, read on the grid of the truth"
-    if not (found.scale and img.scale): return found
-    axes = [k for k in range(3) if img.shape[2 + k] > 1 and found.scale[k] and img.scale[k]]
-    differs = any(abs(found.scale[k]/img.scale[k] - 1) > 1e-3 for k in axes)
-    moved = found.translation and img.translation and any(abs(found.translation[k] - img.translation[k]) > .01*img.scale[k] for k in axes)
-    return resample(found, img.scale, img.shape[2:], img.translation) if differs or moved else found
+def _check_weight(sample, weight, img):
+    "A weight lies on its truth, or is one plane for all"
+    size = lambda i: (i.shape[0], *i.shape[2:])
+    (t, z, *yx), (T, Z, *YX) = size(weight), size(img)
+    if (t, yx) != (T, YX) or z not in (1, Z):
+        raise ShapeError(f"sample {sample}: the weight {weight.uri} is (T, Z, Y, X) {size(weight)}, the truth {img.uri} is {size(img)}; they must be the same, or the weight one plane for all. A weight of other Y and X needs the scale of both: in their files, or the manifest's columns weight_scale and target_scale")
 
 def _check_shape(sample, found, img):
     size = lambda i: (i.shape[0], *i.shape[2:])
@@ -112,6 +113,20 @@ def _as_image(a, names, truth, sample):
     axes = 'TCZYX'[-a.ndim:] if a.ndim > 3 or truth.shape[2] > 1 or len(a) != len(names) else 'CYX'
     out = from_array(a, None, truth.scale, axes if a.ndim != 2 else 'YX', f'prediction of {sample}')
     return from_array(a, names, truth.scale, out.axes, out.uri) if out.shape[1] == len(names) else out
+
+# %% ../nbs/62_evaluate.ipynb #c009a
+def _on_truth(found, img, weight=False):
+    "A prediction or weight of another scale or place, read on the grid of the truth; a weight is 0 beyond what it covers"
+    if not (found.scale and img.scale): return found
+    axes = [k for k in range(3) if img.shape[2 + k] > 1 and found.scale[k] and img.scale[k] and (k or found.shape[2] > 1)]
+    differs = any(abs(found.scale[k]/img.scale[k] - 1) > 1e-3 or weight and found.shape[2 + k] != img.shape[2 + k] for k in axes)
+    moved = found.translation and img.translation and any(abs(found.translation[k] - img.translation[k]) > .01*img.scale[k] for k in axes)
+    if not (differs or moved): return found
+    scale, shape, place = img.scale, img.shape[2:], img.translation
+    if 0 not in axes: # planes stay as they are
+        scale, shape = (None, *scale[1:]), (found.shape[2], *shape[1:])
+        if place and found.translation: place = (found.translation[0], *place[1:])
+    return resample(found, scale, shape, place, weight)
 
 # %% ../nbs/62_evaluate.ipynb #c018
 def score(

@@ -14,7 +14,7 @@ from fastai.callback.core import Callback
 from omegaconf import DictConfig, OmegaConf
 from .core import ConfigError, MissingImageError, has_ended, locked, process_name, read_json, write_json
 from .normalize import Normalization
-from .train import SECTIONS, experiment_arguments, fit, fit_defaults, inherited, naming, read_experiment, replaced_by
+from .train import SECTIONS, check_references, experiment_arguments, fit, fit_defaults, inherited, naming, read_experiment, replaced_by
 
 # %% ../nbs/42_config.ipynb #c007
 def default_experiment()->DictConfig: # sections data, model, train and out
@@ -58,6 +58,7 @@ def _overridden(cfg, text):
     if not eq or not key.strip() or '.' not in key: raise ConfigError(f"override {text!r}: write it as section.option=value, for example train.lr=1e-3")
     try: new, (section, _, option) = OmegaConf.from_dotlist([f'{key.strip()}={value}']), key.strip().partition('.')
     except Exception as e: raise ConfigError(f"override {text!r}: not YAML ({' '.join(str(e).split())})") from e
+    check_references(new, f'override {text!r}')
     cfg, values = OmegaConf.merge(cfg), cfg.get(section)
     if isinstance(values, DictConfig):
         for k in {option, *replaced_by(new[section])} & set(cfg[section].keys()): del cfg[section][k]

@@ -24,6 +24,8 @@ def _nested(v, deep=64):
     "Is it nested more deeply than that?"
     return isinstance(v, (dict, list)) and (deep == 0 or any(_nested(x, deep - 1) for x in (v.values() if isinstance(v, dict) else v)))
 
+_MOST = 2**26 # bytes of JSON that are fetched from another host
+
 def json_at(
     path, # file, a `Path` or a `RemotePath`
 ): # what it says, None where there is none; raises `FormatError`, and `ShapeError` for a file that memory cannot hold
@@ -32,7 +34,7 @@ def json_at(
         if isinstance(path, Path):
             if not path.is_file() and path.exists(): raise ValueError('no file at all')
             check_memory(16*path.stat().st_size, f'{path}, as text,', .25)
-        said = json.loads(path.read_bytes())
+        said = json.loads(path.read_bytes() if isinstance(path, Path) else path.read_bytes(_MOST))
     except (FileNotFoundError, NotADirectoryError): return None
     except RecursionError: raise FormatError(f'{path}: lists and dictionaries are nested too deeply') from None
     except ValueError as e: raise FormatError(f'{path}: not JSON ({e})') from None
@@ -174,6 +176,16 @@ def _check_codecs(codecs, where):
                       'without, with the program that made it')
 
 # %% ../nbs/06_containers.ipynb #c017
+def _smallest(chunk, codecs, where):
+    "What is read at once of a chunk: all of it, or a chunk of a shard where nothing but sharding makes it"
+    for codec in codecs:
+        if not isinstance(codec, dict) or codec.get('name') != 'sharding_indexed': continue
+        given = codec.get('configuration') or {}; inner = check_sizes(given.get('chunk_shape'), 1, where, 'chunk', len(chunk))
+        check_memory(16*math.prod(-(-n//k) for n, k in zip(chunk, inner)), f'{where}: the index of a shard {chunk} of chunks {inner}', .25)
+        part = _smallest(inner, _listed(given.get('codecs'), where), where)
+        if len(codecs) == 1: return part
+    return chunk
+
 def check_array(
     meta:dict, # what a `.zarray`, or a `zarr.json` of an array, says
     where, # path of the array, for the error
@@ -193,10 +205,7 @@ def check_array(
         if _listed(get('storage_transformers'), where): raise FormatError(f'{where}: storage transformers are not read')
         if grid.get('name') != 'regular': raise FormatError(f"{where}: only a regular grid of chunks is read, not {str(grid.get('name'))[:80]!r}")
         chunk = check_sizes(grid.get('configuration', {}).get('chunk_shape'), 1, where, 'chunk', len(shape))
-        while len(codecs) == 1 and isinstance(codecs[0], dict) and codecs[0].get('name') == 'sharding_indexed': # parts of which are read alone
-            given = codecs[0].get('configuration') or {}; inner = check_sizes(given.get('chunk_shape'), 1, where, 'chunk', len(shape))
-            check_memory(16*math.prod(-(-n//k) for n, k in zip(chunk, inner)), f'{where}: the index of a shard {chunk} of chunks {inner}', .25)
-            chunk, codecs = inner, _listed(given.get('codecs'), where)
+        chunk = _smallest(chunk, codecs, where)
     else: raise FormatError(f'{where}: Zarr format {str(fmt)[:80]!r} is not known; 2 and 3 are')
     if math.prod(shape)*size >= 2**62: raise FormatError(f'{where}: no disk holds the shape {shape} that is declared')
     check_memory(math.prod(chunk)*size, f'{at} of {chunk}', .5)

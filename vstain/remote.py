@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from .core import MissingExtraError, UnreachableError
+from .core import FormatError, MissingExtraError, UnreachableError, available_memory
 
 # %% ../nbs/03_remote.ipynb #c005
 class AccessDenied(UnreachableError): "A host that denies access"
@@ -118,13 +118,34 @@ def as_path(
     return RemotePath(uri, storage_options) if re.match(r'[A-Za-z][A-Za-z0-9+.-]+://', uri) else Path(uri)
 
 # %% ../nbs/03_remote.ipynb #c015
+_PATIENCE = 60 # seconds, after which a kilobyte in each is asked of a host
+
 @patch
-def read_bytes(self:RemotePath)->bytes: # raises `FileNotFoundError`, `UnreachableError`
+def read_bytes(self:RemotePath,
+    most:int=None, # bytes that are taken at most; by default half of the memory there is
+)->bytes: # raises `FileNotFoundError`, `UnreachableError`, `FormatError` for a longer file
     "All of the file"
+    most = most or available_memory()//2
     def _get():
         fs, path = self.at()
-        return fs.cat_file(path)
+        data = _stream(fs, path, most) if _protocol(self.url) in ('http', 'https') and hasattr(fs, 'encode_url') else fs.cat_file(path)
+        if len(data) > most: raise FormatError(f'{self}: more than {most >> 20} MiB, which are not read')
+        return data
     return reach(self, _get)
+
+def _stream(fs, url, most):
+    "What a web server sends, until that is too much, or comes too slowly"
+    from fsspec.asyn import sync
+    async def _take():
+        out, start, session = bytearray(), time.monotonic(), await fs.set_session()
+        async with session.get(fs.encode_url(url), **fs.kwargs) as answer:
+            fs._raise_not_found_for_status(answer, url)
+            async for part in answer.content.iter_any():
+                out += part; seconds = time.monotonic() - start
+                if len(out) > most: break
+                if seconds > _PATIENCE and len(out) < 1000*seconds: raise UnreachableError(f'{url}: only {len(out)} bytes came in {seconds:.0f} s; try again later')
+        return bytes(out)
+    return sync(fs.loop, _take)
 
 def _version(info): return {k: str(info[k]) for k in ('size', 'ETag', 'etag', 'LastModified', 'Last-Modified', 'mtime', 'created') if info.get(k)}
 

@@ -292,6 +292,8 @@ def _check_parts(tif, path):
     try: root = ElementTree.fromstring(xml) # as tifffile does
     except ElementTree.ParseError as e: raise FormatError(f'{path}: its OME-XML cannot be read ({e})') from None
     for element in root.iter():
+        planes = math.prod(int(n) for k in 'TCZ' if (n := element.get(f'Size{k}', '')).isdigit())
+        if planes > 10**7: raise FormatError(f'{path}: its OME-XML declares {planes:,} planes, more than the 10,000,000 that are read')
         for key, name in element.attrib.items():
             if key.rpartition('}')[2] == 'FileName': within(path.parent, name, path)
 

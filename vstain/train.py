@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SECTIONS', 'channel_names', 'training_manifest', 'decay_groups', 'adamw', 'experiment_arguments', 'read_experiment',
-           'origin', 'naming', 'cycles', 'build_learner', 'inherited', 'load_beginning', 'new_run', 'save_manifest',
-           'resolved_config', 'find_lr', 'said_counts', 'fit', 'fit_defaults', 'replaced_by']
+           'check_references', 'origin', 'naming', 'cycles', 'build_learner', 'inherited', 'load_beginning', 'new_run',
+           'save_manifest', 'resolved_config', 'find_lr', 'said_counts', 'fit', 'fit_defaults', 'replaced_by']
 
 # %% ../nbs/41_train.ipynb #c002
 import contextlib, functools, inspect, json, math, re, tempfile
@@ -121,7 +121,19 @@ def read_experiment(
     try: cfg = OmegaConf.load(path)
     except Exception as e: raise ConfigError(f"{path}: not a readable experiment file ({' '.join(str(e).split())})") from e
     if not isinstance(cfg, DictConfig): raise ConfigError(f'{path}: an experiment has sections {", ".join(SECTIONS)}; this is {str(cfg):.80}')
+    check_references(cfg, path)
     return cfg
+
+def check_references(
+    cfg, # an experiment, or a part of one
+    where, # its file, or what was typed
+): # raises `ConfigError`
+    "Refuse what OmegaConf would run: of `${…}` only names of options are followed, such as `${data.source}`; resolvers see the environment"
+    if isinstance(cfg, DictConfig): cfg = OmegaConf.to_container(cfg, resolve=False)
+    if isinstance(cfg, (dict, list)):
+        for v in cfg.values() if isinstance(cfg, dict) else cfg: check_references(v, where)
+    elif isinstance(cfg, str) and '${' in re.sub(r'\$\{\.*\w[\w.\[\]-]*\}', '', cfg):
+        raise ConfigError(f"{where}: {cfg[:80]!r} is not followed; within ${{…}} stands the name of an option, such as ${{data.source}}, and nothing of the environment or of other files")
 
 def _as_dict(config, where, overrides):
     if isinstance(config, (str, Path)): config = read_experiment(config)

@@ -105,7 +105,8 @@ def _claim(folder):
     running.mkdir(exist_ok=True)
     with locked(running):
         for note in sorted(running.glob('*.json')):
-            job = read_json(note)
+            try: job = read_json(note) | dict(name=note.stem)
+            except MissingImageError: continue # another queue has just ended it
             if not has_ended(job.get('process', '')): continue
             if (running/job['name']).exists(): write_json(note, job := job | me); return job
             if (folder/job['name']).exists(): note.unlink() # it died before it had moved the file

@@ -14,6 +14,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.ndimage import gaussian_filter, laplace
 from .core import ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, plural, progress, rng_for
+from .fields import on_one_grid
 from .manifest import Manifest, ROLES, as_manifest
 from .metrics import METRICS, Sums, all_sums, get_metrics, intensity_range, measure_sums
 from .store import Image, create_image, finished, from_array, list_fovs, name_channels, open_image, resample
@@ -352,6 +353,20 @@ class _Moments:
         w = np.linalg.solve(cov / np.outer(sd, sd) + alpha * np.eye(len(sd)), cross / sd) / sd
         return np.append(w, my - w @ mx)
 
+# %% ../nbs/62_evaluate.ipynb #c046b
+def _paired(m, i, weight=True):
+    "Source, target and weight of a row on one grid, and the names of its targets"
+    row, images = m[i], {r: m.open(i, r) for r in ('source', 'target')}
+    listed = list(row['target_channels']) or images['target'].channels
+    if weight and (w := _weight(m, i, listed)) is not None: images['weight'] = w
+    images = on_one_grid(images, sample=row['sample'])
+    s, y = images['source'], images['target']
+    (t, z, *yx), (T, Z, *YX) = ((im.shape[0], *im.shape[2:]) for im in (s, y))
+    if (t, yx) != (T, YX) or Z not in (1, z):
+        raise ShapeError(f"sample {row['sample']}: source and target do not fit. {s.uri} has T, Z, Y, X = {(t, z, *yx)}, {y.uri} has {(T, Z, *YX)}; T, Y and X must be the same, and the target's Z the same or 1. Images of other Y and X need the scale of both: in their files, or the manifest's columns source_scale and target_scale")
+    if 'weight' in images: _check_weight(row['sample'], images['weight'], y)
+    return images | dict(listed=listed)
+
 # %% ../nbs/62_evaluate.ipynb #c047
 @patch
 def fit(self:Ridge,
@@ -361,36 +376,36 @@ def fit(self:Ridge,
     "Fit the regression in closed form; raises `ManifestError` where there is nothing to fit, `ShapeError` where FOVs differ in planes"
     if not len(m) or not m.has('target'): raise ManifestError('ridge regression: no sample with a target to train on')
     self.source_channels, self.channels, self.sums = m.channels('source'), m.channels('target'), None
-    jobs = [(i, t) for i in range(len(m)) for t in self._timepoints(m, i)]
+    grids = [_paired(m, i) for i in range(len(m))]
+    jobs = [(i, t) for i in range(len(m)) for t in self._timepoints(grids[i])]
     for i, t in progress(jobs, 'ridge', enabled=show_progress):
-        y = self._truth(m, i, t)
+        y = self._truth(grids[i], t)
         drawn = rng_for(self.seed, 'ridge', m[i]['sample'], t).random(y.shape[1:]) < self.n_voxels / len(jobs) / y[0].size
-        for rows, f in self.strips(self._source(m, i, t)): self._add(f, y[:, :, rows], drawn[:, rows], m[i]['sample'])
+        for rows, f in self.strips(self._source(grids[i], t)): self._add(f, y[:, :, rows], drawn[:, rows], m[i]['sample'])
     if any(s.n < 2 for s in self.sums): raise ManifestError('ridge regression: the truth of a target channel is known nowhere')
     self.weights = np.stack([s.solve(self.alpha) for s in self.sums])
     return self
 
 @patch
-def _timepoints(self:Ridge, m, i):
+def _timepoints(self:Ridge, images):
     "Timepoints to fit on: those where each source channel and some target vary; all where none does"
-    every = range(m.open(i, 'target').shape[0])
-    def _tells(t): return all(map(_varies, m.open(i).read(t, self.source_channels)[0])) and any(map(_varies, self._truth(m, i, t)))
+    every = range(images['target'].shape[0])
+    def _tells(t): return all(map(_varies, images['source'].read(t, self.source_channels)[0])) and any(map(_varies, self._truth(images, t)))
     return (len(every) > 1 and [t for t in every if _tells(t)]) or every
 
 def _varies(a): a = a[np.isfinite(a)]; return a.size > 0 and a.min() < a.max()
 
 @patch
-def _truth(self:Ridge, m, i, t):
+def _truth(self:Ridge, images, t):
     "The targets (C, Z, Y, X) of one timepoint, NaN where they are not known"
-    img = m.open(i, 'target'); listed = list(m[i]['target_channels']) or img.channels
-    y, weight = img.read(t, listed)[0].astype(np.float64), _weight(m, i, listed)
-    if weight is not None: y = np.where(weight.read(t)[0] > 0, y, np.nan)
+    listed = images['listed']; y = images['target'].read(t, listed)[0].astype(np.float64)
+    if 'weight' in images: y = np.where(images['weight'].read(t)[0] > 0, y, np.nan)
     return np.stack([y[listed.index(c)] if c in listed else np.full(y.shape[1:], np.nan) for c in self.channels])
 
 @patch
-def _source(self:Ridge, m, i, t):
+def _source(self:Ridge, images, t):
     "The source channels (C, Z, Y, X) of one timepoint, each of zero mean and unit spread over its stack, found in double precision"
-    x = m.open(i).read(t, self.source_channels)[0].astype(np.float64)
+    x = images['source'].read(t, self.source_channels)[0].astype(np.float64)
     known = np.isfinite(x)
     over = lambda a: np.where(known, a, 0).sum((1, 2, 3), keepdims=True, dtype=np.float64) / np.maximum(known.sum((1, 2, 3), keepdims=True), 1)
     x = np.where(known, x - over(x), 0)
@@ -428,23 +443,25 @@ def predict(self:Ridge,
 # %% ../nbs/62_evaluate.ipynb #c050
 class _Lazy:
     "An array TCZYX of predictions, of which the last timepoint is kept"
-    def __init__(self, ridge, m, i):
-        t, _, z, y, x = m.open(i, 'target').shape
-        self.ridge, self.m, self.i, self.kept, self.dtype, self.shape = ridge, m, i, (None, None), np.dtype('float32'), (t, len(ridge.channels), z, y, x)
+    def __init__(self, ridge, images):
+        t, _, z, y, x = images['target'].shape
+        self.ridge, self.images, self.kept, self.dtype, self.shape = ridge, images, (None, None), np.dtype('float32'), (t, len(ridge.channels), z, y, x)
     def __getitem__(self, key):
         return np.stack([self._at(t)[key[1:]] for t in range(self.shape[0])[key[0]]])
     def _at(self, t):
-        if self.kept[0] != t: self.kept = t, self.ridge.predict(self.ridge._source(self.m, self.i, t), self.shape[2])
+        if self.kept[0] != t: self.kept = t, self.ridge.predict(self.ridge._source(self.images, t), self.shape[2])
         return self.kept[1]
 
 @patch
 def image(self:Ridge,
     m:Manifest, # rows to predict
     i, # number or name of the sample
-)->Image: # channels `<target>_prediction`
+)->Image: # channels `<target>_prediction`, on the grid of the truth; raises `ShapeError` where the source does not cover that
     "The prediction of one sample, computed when it is read"
-    i = m.number(i); row, truth = m[i], m.open(i, 'target')
-    return Image(f"ridge regression of {row['sample']}", _Lazy(self, m, i), 'TCZYX', [f'{c}_prediction' for c in self.channels], truth.scale, truth.time_step)
+    i = m.number(i); row, truth, images = m[i], m.open(i, 'target'), _paired(m, i, weight=False)
+    seen, whole = (im.shape[2:] for im in (images['target'], truth))
+    if seen != whole: raise ShapeError(f"sample {row['sample']}: of the {whole} voxels (Z, Y, X) of the truth {truth.uri}, the source {m.open(i).uri} covers {seen}, so that the rest cannot be predicted; cut the truth to what the source shows, or correct the scale or place of one of them")
+    return Image(f"ridge regression of {row['sample']}", _Lazy(self, images), 'TCZYX', [f'{c}_prediction' for c in self.channels], truth.scale, truth.time_step)
 
 # %% ../nbs/62_evaluate.ipynb #c051
 def ridge_baseline(

@@ -8,12 +8,13 @@ __all__ = ['Pair', 'pair_up', 'score', 'evaluate', 'write_prediction', 'summary'
 # %% ../nbs/62_evaluate.ipynb #c002
 import contextlib, math, os, warnings
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.ndimage import gaussian_filter, laplace
-from .core import ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, plural, progress, rng_for
+from .core import ConfigError, ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, plural, progress, rng_for
 from .fields import on_one_grid
 from .manifest import Manifest, ROLES, as_manifest
 from .metrics import METRICS, Sums, all_sums, get_metrics, intensity_range, measure_sums
@@ -140,13 +141,19 @@ def score(
     "Metrics of one stack: the mean over its planes, and over all its voxels"
     p, y = (np.asarray(a).reshape(-1, *np.shape(a)[-2:]) for a in (prediction, truth))
     mask = [None] * len(y) if mask is None else np.broadcast_to(mask, y.shape)
-    todo, r = get_metrics(metrics), data_range or intensity_range(y, mask=None if mask[0] is None else mask)
+    todo, r = get_metrics(metrics), _checked_range(data_range)
+    if r is None: r = intensity_range(y, mask=None if mask[0] is None else mask)
     each = [all_sums(*args, r, todo) for args in zip(p, y, mask)]
     planes = [i for i, s in enumerate(each) if s.n]
     alone = [measure_sums(each[i], todo, r) | _others(p[i], y[i], mask[i], todo, r) for i in planes]
     ways = [dict(dims='2D', planes=len(planes), **{name: _mean([d[name] for d in alone]) for name in todo})]
     if len(y) > 1: ways.append(dict(dims='3D', planes=len(planes), **measure_sums(sum(each, Sums()), todo, r), **_others(p, y, None if mask[0] is None else mask, todo, r)))
     return ways if all(math.isfinite(s.squared) for s in each) else [w | dict.fromkeys(todo, math.nan) for w in ways]
+
+def _checked_range(r):
+    "A data range that is one, or None"
+    if r is None or isinstance(r, Real) and 0 < r < math.inf: return r
+    raise ConfigError(f"data_range must be a positive number in the truth's units, or for several channels {{channel: number}}, not {r!r}")
 
 def _others(p, y, mask, metrics, r):
     "Metrics that are not functions of sums"
@@ -163,7 +170,7 @@ def evaluate(
     truth, # `Manifest`, or what can become one: a manifest file, a plate
     metrics=None, # names, or a dict name → function; all of `METRICS` by default
     out=None, # CSV to write; by default `metrics.csv` beside a prediction on disk; False for none
-    data_range=None, # for SSIM and PSNR: a number, or {channel: number}; by default that of each truth stack
+    data_range=None, # for SSIM and PSNR: a number, or {channel: number}; by default that of each truth stack; raises `ConfigError`
     target=None, # target channels, where `truth` does not name them
     suffix:str='_prediction', # what the prediction adds to a target channel's name; '' for other programs' predictions
     overwrite:bool=False, # replace whatever is where the table goes; scores of the same prediction are replaced in any case
@@ -173,8 +180,9 @@ def evaluate(
     if isinstance(prediction, (str, Path)): list_fovs(prediction) # which is missing, before anything is asked of the truth
     out, name = _table(prediction, out, overwrite)
     pairs, todo = pair_up(prediction, _with_targets(truth, prediction, target, suffix), suffix), get_metrics(metrics)
+    ranges = _ranges(data_range, list(dict.fromkeys(c for pair in pairs for c in pair.channels)))
     jobs = [(pair, t, c) for pair in pairs for t in range(pair.truth.shape[0]) for c in pair.channels]
-    rows = [row for job in progress(jobs, 'evaluate', enabled=show_progress) for row in _rows(*job, todo, data_range)]
+    rows = [row for job in progress(jobs, 'evaluate', enabled=show_progress) for row in _rows(*job, todo, ranges)]
     df = pd.DataFrame(rows)
     if out:
         with atomic_path(out) as tmp: df.assign(prediction=name)[['prediction', *df.columns]].to_csv(tmp, index=False)
@@ -201,11 +209,17 @@ def _scored(path):
         if {'prediction', 'sample', 't', 'channel', 'dims', 'planes'} <= {*df.columns}: return {*df.prediction} - {''}
 
 # %% ../nbs/62_evaluate.ipynb #c025
-def _rows(pair, t, channel, metrics, data_range):
+def _ranges(given, channels):
+    "The data range of each channel, None for that of each truth stack"
+    ranges = given if isinstance(given, dict) else dict.fromkeys(channels, given)
+    for c in ranges:
+        if c not in channels: raise ConfigError(f"data_range: no target channel {c!r}; {did_you_mean(c, channels)}")
+    return {c: _checked_range(ranges.get(c)) for c in channels}
+
+def _rows(pair, t, channel, metrics, ranges):
     p, y, mask = pair.read(t, channel)
-    r = data_range.get(channel) if isinstance(data_range, dict) else data_range
     head = _metadata(pair.row) | dict(t=t, channel=channel)
-    rows = [head | s for s in score(p, y, metrics, mask, r)]
+    rows = [head | s for s in score(p, y, metrics, mask, ranges[channel])]
     k = np.isfinite(y) if mask is None else np.isfinite(y) & mask
     bad = int((~np.isfinite(p[k])).sum())
     if bad: warnings.warn(f"sample {pair.sample}, timepoint {t}, {channel}: the prediction is NaN or infinite in {bad} voxels of known truth; its scores are NaN")
@@ -476,6 +490,7 @@ def ridge_baseline(
     "Scores of ridge regression on multi-scale filters, to set beside a network's"
     train, test = as_manifest(train), as_manifest(test)
     if out: _table(out, None) # before anything is computed
+    if test.has('target'): _ranges(data_range, test.channels('target'))
     ridge = Ridge(**kwargs).fit(train, show_progress)
     images = {s: ridge.image(test, s) for s in test.df['sample']}
     prediction = write_prediction(images, out) if out else images

@@ -299,7 +299,7 @@ def _rows(data, split, **roles):
     return m
 
 # %% ../nbs/90_cli.ipynb #c018
-@command('evaluate.evaluate', but='truth show_progress')
+@command('evaluate.evaluate', but='truth show_progress classes')
 def evaluate(
     prediction, # what `vstain predict` wrote
     data, # plate or manifest file with the truth

@@ -18,7 +18,7 @@ from fastai.data.load import DataLoader
 from fastai.torch_core import default_device, to_device
 from fastcore.basics import patch
 from .cache import DecodedCache, WindowBuffer, chunk_shape, fits_in_memory, held_in_memory
-from .classes import class_order
+from .classes import class_parts
 from .core import (ConfigError, LabelTensor, ManifestError, MissingStatisticsError, ShapeError, SourceTensor,
     TargetTensor, WeightTensor, as_device, n_cpus, plural, progress, rng_for)
 from .fields import Fov
@@ -42,6 +42,7 @@ class DataSpec:
     source_norm: Normalization # of the source
     target_norm: Normalization # of the target
     norms: dict = field(default_factory=dict) # role → channel → [shift, scale], of the dataset
+    classes: dict = field(default_factory=dict) # target channels that are classes → those they are made of
 
     @property
     def ndim(self):
@@ -480,7 +481,7 @@ def dataloaders(
     for name, v, lo in (('bs', bs, 1), ('foreground', foreground, 0), ('workers', workers, 0), ('patches_per_epoch', patches_per_epoch, 1), ('largest', largest, 1)):
         if v is not None and (v < lo or (name == 'foreground' and v > 1)): raise ConfigError(f"dataloaders: {name}={v} is out of range")
     windows, sampler = cache if isinstance(cache, WindowBuffer) else None, _sampler(sampler, foreground)
-    fovs = _open_fovs(m, _cache(cache), _full_scale(scale), _class_parts(classes), sampler, DecodedCache() if windows else None, labels)
+    fovs = _open_fovs(m, _cache(cache), _full_scale(scale), class_parts(classes), sampler, DecodedCache() if windows else None, labels)
     look_for_missing([(m.open(f.i, r), [c for c in f.numbers[r] if c is not None]) for f in fovs for r in f.images], strict)
     spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest)
     if preload and windows: raise ConfigError('preload takes all images into memory, cache=WindowBuffer(…) a few windows; choose one')
@@ -509,12 +510,6 @@ def _full_scale(scale):
     given = tuple(scale) if isinstance(scale, (tuple, list, np.ndarray)) else ()
     if len(given) not in (2, 3) or any(s is not None and not s > 0 for s in given): raise ConfigError(f"scale must be (z, y, x) or (y, x) in µm per voxel, not {scale}")
     return (None,)*(3 - len(given)) + given
-
-def _class_parts(classes):
-    "Class → the classes it is made of, which may be none"
-    if not classes: return {}
-    if isinstance(classes, dict): return {c: list(classes.get(c, ())) for c in class_order(classes)}
-    return {c: [] for c in ([classes] if isinstance(classes, str) else classes)}
 
 def _preload(fovs):
     "Take all images into memory if they fit"
@@ -571,7 +566,7 @@ def _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest):
     coefs = {r: [_coefficients(m, f, r, names[r], n, parts) for f in fovs] for r, n in norms.items()}
     for f in fovs: f.find_times(parts)
     if not measured: _warn_of_empty(fovs) # else what measured them has said it
-    spec = DataSpec(names['source'], names['target'], patch, patch[0], out_depth, projection, _common_scale(fovs), *norms.values())
+    spec = DataSpec(names['source'], names['target'], patch, patch[0], out_depth, projection, _common_scale(fovs), *norms.values(), classes=fovs[0].classes)
     js = _by_split(m, fovs)['train']
     spec.norms = {r: _dataset_norms(m, train, r, names[r], n, [coefs[r][j] for j in js], parts) for r, n in norms.items()}
     return spec, coefs

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.ndimage import gaussian_filter, laplace
-from .core import ConfigError, ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, plural, progress, rng_for
+from .classes import as_classes, class_parts
+from .core import ConfigError, FormatError, ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, plural, progress, rng_for
 from .fields import on_one_grid
 from .manifest import Manifest, ROLES, as_manifest
 from .metrics import METRICS, Sums, all_sums, get_metrics, intensity_range, measure_sums
@@ -31,6 +32,7 @@ class Pair:
     channels:list # names of the target channels
     weight:Image|None=None # 0 where the truth is not known: one channel for all targets, or one for each
     suffix:str='_prediction' # what prediction channels end in
+    classes:dict|None=None # target channels that are classes, whose truth is read as 0 or 1 → those they are made of
 
 # %% ../nbs/62_evaluate.ipynb #c006
 @patch
@@ -41,23 +43,31 @@ def read(self:Pair,
 )->tuple: # prediction and truth, both (Z, Y, X) in their own types, and a mask that broadcasts to them, or None
     "One channel of one timepoint"
     p = self.prediction.read(t, channel + self.suffix, z)[0, 0]
-    y = self.truth.read(t, channel, z)[0, 0]
+    y = self._truth(t, channel, z)
     if self.weight is None: return p, y, None
     c = self.channels.index(channel) if self.weight.shape[1] > 1 else 0
     return p, y, self.weight.read(t, c, z if self.weight.shape[2] > 1 else None)[0, 0] > 0
+
+@patch
+def _truth(self:Pair, t, channel, z):
+    "A target as it is stored, a class as training has it"
+    if not self.classes or channel not in self.classes: return self.truth.read(t, channel, z)[0, 0]
+    names = [c for c in self.channels if c in self.classes] if any(self.classes.values()) else [channel]
+    return as_classes(np.array(self.truth.read(t, names, z)[0]), names, self.classes)[names.index(channel)]
 
 # %% ../nbs/62_evaluate.ipynb #c008
 def pair_up(
     prediction, # path of a plate, group or image; or {sample: array or `Image`}; or, for a single sample, an array or `Image`
     truth:Manifest, # its targets are the truth
     suffix:str='_prediction', # what the prediction adds to a target channel's name; '' for other programs' predictions
+    classes=None, # target channels that are classes, as `fit` takes them; by default those that the prediction says
 )->list: # a `Pair` for each sample with a target; raises `MissingImageError`, `MissingChannelError`, `ShapeError`, `ManifestError`
     "Predictions and truths that belong together"
     known = [i for i in range(len(truth)) if truth.has('target') and isinstance(truth[i]['target'], (str, list))]
     if not known: raise ManifestError(f"no truth to compare with: none of the {plural(len(truth), 'sample')} has a target; say target=[…] where the manifest is made")
     if len(known) < len(truth): warnings.warn(f"{len(truth) - len(known)} of {plural(len(truth), 'sample')} have no target and are left out")
     find = _finder(prediction, truth)
-    return [_pair(truth, i, find, suffix) for i in known]
+    return [_pair(truth, i, find, suffix, classes) for i in known]
 
 def _finder(prediction, truth):
     "Function sample → image or array, and where that is"
@@ -75,17 +85,26 @@ def _finder(prediction, truth):
     return _find
 
 # %% ../nbs/62_evaluate.ipynb #c009
-def _pair(truth, i, find, suffix):
+def _pair(truth, i, find, suffix, classes=None):
     row, img = truth[i], truth.open(i, 'target')
     channels = list(row['target_channels']) or img.channels
     img.indices(channels)
     sample = row['sample']
     found = _as_image(find(sample), [c + suffix for c in channels], img, sample)
     found.indices([c + suffix for c in channels])
+    of = _classes_of(found) if classes is None else class_parts(classes)
     found = _on_truth(found, img); _check_shape(sample, found, img)
     weight = _weight(truth, i, channels)
     if weight is not None: weight = _on_truth(weight, img, True); _check_weight(sample, weight, img)
-    return Pair(sample, row, found, img, channels, weight, suffix)
+    return Pair(sample, row, found, img, channels, weight, suffix, of)
+
+def _classes_of(img):
+    "The classes that `predict` wrote into the attributes of a prediction; none where it is older, or of another program"
+    said = img.attrs.get('vstain'); said = said.get('classes') if isinstance(said, dict) else None
+    if said is None: return {}
+    sound = isinstance(said, dict) and all(isinstance(parts, list) and all(isinstance(p, str) for p in parts) for parts in said.values())
+    if not sound: raise FormatError(f"{img.uri}: its attributes vstain.classes must be class → list of the classes it is made of, not {str(said)[:80]}; say classes=… (classes=() for none)")
+    return class_parts(said)
 
 def _weight(m, i, channels):
     "The weights of a row: one channel for all targets, or one for each; None where it has none"
@@ -173,13 +192,14 @@ def evaluate(
     data_range=None, # for SSIM and PSNR: a number, or {channel: number}; by default that of each truth stack; raises `ConfigError`
     target=None, # target channels, where `truth` does not name them
     suffix:str='_prediction', # what the prediction adds to a target channel's name; '' for other programs' predictions
+    classes=None, # target channels that are classes, as `fit` takes them; by default those that a prediction on disk says
     overwrite:bool=False, # replace whatever is where the table goes; scores of the same prediction are replaced in any case
     show_progress:bool=None, # progress bar; by default in notebooks and terminals
 )->pd.DataFrame: # columns sample, split, what else the manifest knows, t, channel, dims, planes, metrics; raises `OutputExistsError`
     "Score a prediction against its truth: a row for each sample, timepoint, channel, and 2D or 3D"
     if isinstance(prediction, (str, Path)): list_fovs(prediction) # which is missing, before anything is asked of the truth
     out, name = _table(prediction, out, overwrite)
-    pairs, todo = pair_up(prediction, _with_targets(truth, prediction, target, suffix), suffix), get_metrics(metrics)
+    pairs, todo = pair_up(prediction, _with_targets(truth, prediction, target, suffix), suffix, classes), get_metrics(metrics)
     ranges = _ranges(data_range, list(dict.fromkeys(c for pair in pairs for c in pair.channels)))
     jobs = [(pair, t, c) for pair in pairs for t in range(pair.truth.shape[0]) for c in pair.channels]
     rows = [row for job in progress(jobs, 'evaluate', enabled=show_progress) for row in _rows(*job, todo, ranges)]

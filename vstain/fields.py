@@ -11,7 +11,7 @@ import math, threading, warnings
 import numpy as np
 from fastcore.basics import patch
 from .cache import DecodedCache, channel_arrays, held_in_memory
-from .classes import infer_classes
+from .classes import as_classes
 from .core import ShapeError
 from .manifest import Manifest
 from .normalize import read_statistics
@@ -199,12 +199,7 @@ def infer(self:Fov,
     target:np.ndarray, # (C, Z, Y, X), NaN where unknown; changed in place
 )->np.ndarray: # the same
     "Classes as 0 or 1, with what follows from those that are known"
-    at = {c: k for k, c in enumerate(self.channels['target']) if c in self.classes}
-    for k in at.values(): np.copyto(target[k], 1, where=target[k] > 0)
-    if not any(self.classes.values()) or target.dtype.kind != 'f' or not np.isnan(target.sum()): return target
-    for c, a in infer_classes({c: target[k] for c, k in at.items()}, {c: parts for c, parts in self.classes.items() if parts}).items():
-        if c in at: target[at[c]] = a
-    return target
+    return as_classes(target, self.channels['target'], self.classes)
 
 # %% ../nbs/12d_fields.ipynb #c021
 @patch

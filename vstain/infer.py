@@ -799,7 +799,7 @@ def _predict_files(stainer, fovs, out, names, same, precision, overwrite, resume
         if not chosen: chosen.append(_choose(stainer, precision, fovs[0], options['tile'], options['halo']))
         return chosen[0]
     def _attrs(p):
-        of = dict(source_channels=stainer.source_channels, target_channels=stainer.target_channels, precision=p, info=stainer.info)
+        of = dict(source_channels=stainer.source_channels, target_channels=stainer.target_channels, precision=p, info=stainer.info, **({'classes': stainer.classes} if stainer.classes else {}))
         return json.loads(json.dumps(dict(made_by=f'vstain {vstain.__version__}, predict', **same, **of), default=str))
     wanted = same if precision == 'fast' else {**same, 'precision': _used()}
     with writing(out, 'make room there, or choose another out=; what is whole is kept, and resume=True goes on with it'), \

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 import vstain
 from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, plural
 from .core import as_device, atomic_files, did_you_mean, foreign_json, validated, write_json
+from .classes import class_parts
 from .image import scale_text
 from .normalize import LEVELS, METHODS, Normalization, measure
 from .backbones import backbone, register_backbone
@@ -163,6 +164,7 @@ class Stainer:
             for k in ('source_channels', 'target_channels', 'patch', 'in_depth', 'out_depth', 'projection', 'scale', 'norms'): setattr(self, k, self.spec[k])
             self.source_norm, self.target_norm = (Normalization.from_dict(self.spec[k]) for k in ('source_norm', 'target_norm'))
             self.norms = {role: {ch: tuple(v) for ch, v in d.items()} for role, d in self.norms.items()}
+            self.classes = class_parts(self.spec.get('classes')) # a stainer of before names none
         except KeyError as e: raise ConfigError(f'the description of the data lacks {e}; it has {", ".join(self.spec)}') from None
         if missing := [c for c in self.target_channels if c not in self.norms.get('target', {})]: raise ConfigError(f"the description of the data has no normalisation of target {', '.join(missing)}")
         self.net, self.precision = to_channels_last(build_net(net_config)) if net is None else net, 'float32'
@@ -490,6 +492,7 @@ def _check_short(v, deep=4):
 class _Strict(BaseModel): model_config = ConfigDict(strict=True, extra='forbid')
 class _Open(BaseModel): model_config = ConfigDict(strict=True, extra='allow')
 
+_Classes = Annotated[dict[_Name, Annotated[list[_Name], Field(max_length=200)]], Field(max_length=200)]
 class _Norm(_Strict): method: Literal[tuple(METHODS)]; level: Literal[LEVELS]
 class _Part(_Open):
     @model_validator(mode='after')
@@ -503,13 +506,14 @@ class _Data(_Open):
     source_channels: _Names; target_channels: _Names
     patch: Annotated[list[_Side], Field(min_length=3, max_length=3)]; scale: Annotated[list[_Positive|None], Field(min_length=3, max_length=3), AfterValidator(_yx_known)]|None
     in_depth: _Depth; out_depth: _Depth; projection: bool; resampled: bool = False
-    source_norm: _Norm; target_norm: _Norm; norms: _Coefficients
+    source_norm: _Norm; target_norm: _Norm; norms: _Coefficients; classes: _Classes = {}
 
     @model_validator(mode='after')
     def _agrees(self):
         if self.out_depth not in (1, self.in_depth): raise ValueError(f'{self.in_depth} planes in give 1 or {self.in_depth} planes out, not {self.out_depth}')
         if self.projection and self.out_depth > 1: raise ValueError(f'a projection is 1 plane, not {self.out_depth}')
         if missing := [c for c in self.target_channels if c not in self.norms.get('target', {})]: raise ValueError(f"norms lack target {', '.join(missing)}")
+        if odd := [c for c in class_parts(self.classes) if c not in self.target_channels]: raise ValueError(f"classes {', '.join(odd)} are no target channels")
         if big := [c for c, v in self.norms['target'].items() if max(map(abs, v)) > 3e38]: raise ValueError(f"target {', '.join(big)}: a shift or a scale is larger than float32 holds")
         return self
 

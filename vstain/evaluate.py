@@ -106,6 +106,7 @@ def _classes_of(img):
     if not sound: raise FormatError(f"{img.uri}: its attributes vstain.classes must be class → list of the classes it is made of, not {str(said)[:80]}; say classes=… (classes=() for none)")
     return class_parts(said)
 
+# %% ../nbs/62_evaluate.ipynb #cn09
 def _weight(m, i, channels):
     "The weights of a row: one channel for all targets, or one for each; None where it has none"
     if not isinstance(m[i].get('weight'), (str, list)): return None
@@ -209,6 +210,7 @@ def evaluate(
         df.attrs['table'] = str(out)
     return df
 
+# %% ../nbs/62_evaluate.ipynb #cn24
 def _table(prediction, out, overwrite=False):
     "Where the table goes, None for nowhere, and what it calls the prediction"
     path = prediction if isinstance(prediction, (str, Path)) else None

@@ -22,10 +22,11 @@ COMMANDS, TABLES = {}, ('.csv', '.parquet', '.pq')
 def command(
     like:str=None, # function of the library whose parameters become flags, such as 'infer.predict'
     but:str='', # those of its parameters that a shell does not give
+    **texts, # parameter → what a shell can give for it, where Python can give more
 ):
     "Register a function as the subcommand of its name"
     def register(f):
-        COMMANDS[f.__name__] = SimpleNamespace(function=f, like=like, but=but.split())
+        COMMANDS[f.__name__] = SimpleNamespace(function=f, like=like, but=but.split(), texts=texts)
         return f
     return register
 
@@ -38,7 +39,7 @@ def parameters(
         docs = docments(f)
         for p in inspect.signature(f).parameters.values():
             if p.name in out or p.name == 'self' or p.kind is p.VAR_KEYWORD or f is not c.function and p.name in c.but: continue
-            out[p.name] = SimpleNamespace(name=p.name, default=p.default, annotation=p.annotation, text=docs[p.name] or '', rest=p.kind is p.VAR_POSITIONAL,
+            out[p.name] = SimpleNamespace(name=p.name, default=p.default, annotation=p.annotation, text=c.texts.get(p.name) or docs[p.name] or '', rest=p.kind is p.VAR_POSITIONAL,
                                           flag='--' + p.name.replace('_', '-') if f is not c.function or p.kind is p.KEYWORD_ONLY else None)
     return out
 
@@ -107,6 +108,8 @@ def _call(args, more):
     given = {k: _several(k, v) if k in SEVERAL and takes[k].flag else v for k, v in given.items()}
     rest = next((p.name for p in takes.values() if p.rest), None)
     if wrong := [o for o in more if not rest or '=' not in o or o.startswith('-')]: args.parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    for k, v in given.items():
+        if takes[k].flag and re.search(r'''\bdict\(|\{['"]''', str(v)): raise ConfigError(f"{takes[k].flag} {v}: a shell takes a name; options stand in an experiment file, such as model.widths=[4,8]")
     f = COMMANDS[args.command].function
     if not rest: return f(**given)
     first = [p.name for p in takes.values() if not p.flag and not p.rest]
@@ -174,7 +177,7 @@ def main(
         return 130
 
 # %% ../nbs/90_cli.ipynb #c010
-@command('synth.synth_plate', but='kind optics show_progress')
+@command('synth.synth_plate', but='kind optics show_progress', wells='their number, or names such as A/1 B/3')
 def synth(
     path, # OME-Zarr plate to make
     **given,
@@ -256,7 +259,13 @@ def check(
     return 1 if 'error' in set(problems.severity) else 0
 
 # %% ../nbs/90_cli.ipynb #c016
-@command('train.fit', but='callbacks cache source_norm target_norm')
+@command('train.fit', but='callbacks cache source_norm target_norm',
+    model='name of a network: unet2d, unet3d, unext2, monai:…; its options stand in an experiment file, such as model.widths=[4,8]',
+    loss='mse, l1 or mixed; options stand in an experiment file, such as train.loss.name=mixed train.loss.l1=.3',
+    tfms='augmentations: none, light, standard, strong, or names such as FlipTurn Noise; options stand in an experiment file',
+    classes='target channels that are classes; what they are made of stands in an experiment file',
+    sampler='where patches are drawn: uniform, foreground, balanced or weighted; options stand in an experiment file, such as data.sampler.name=foreground data.sampler.share=.5',
+    resume='folder of a run to go on with, to more --epochs where they are given')
 def fit(
     data=None, # plate, manifest file, or an experiment file (.yaml); nothing where a run is resumed
     *overrides, # changes to an experiment file, such as train.lr=1e-3
@@ -277,7 +286,8 @@ def fit(
     print(learn.run)
 
 # %% ../nbs/90_cli.ipynb #c017
-@command('infer.predict', but='stainer')
+@command('infer.predict', but='stainer',
+    out="OME-Zarr to write; by default prediction.zarr in the run's folder", tile='side of a tile in pixels, its halo not counted')
 def predict(
     run, # run, stainer folder or stainer file
     data, # plate, image, TIFF or manifest file
@@ -299,7 +309,8 @@ def _rows(data, split, **roles):
     return m
 
 # %% ../nbs/90_cli.ipynb #c018
-@command('evaluate.evaluate', but='truth show_progress classes')
+@command('evaluate.evaluate', but='truth show_progress classes', metrics='names of metrics; all of them by default',
+    out='CSV to write; by default metrics.csv beside a prediction on disk', data_range='for SSIM and PSNR: a number; by default that of each truth stack')
 def evaluate(
     prediction, # what `vstain predict` wrote
     data, # plate or manifest file with the truth

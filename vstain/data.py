@@ -22,7 +22,7 @@ from .classes import class_parts
 from .core import (ConfigError, LabelTensor, ManifestError, MissingStatisticsError, ShapeError, SourceTensor,
     TargetTensor, WeightTensor, as_device, n_cpus, plural, progress, rng_for)
 from .fields import Fov
-from .image import scale_text
+from .image import full_scale, scale_text
 from .manifest import Manifest, as_manifest
 from .normalize import Moments, Normalization, ensure_statistics, look_for_missing, measure, read_statistics, warn_of_stale
 from .pictures import ERROR, SOURCE, STAIN, contrast_limits, error_limits, show_panels
@@ -481,7 +481,7 @@ def dataloaders(
     for name, v, lo in (('bs', bs, 1), ('foreground', foreground, 0), ('workers', workers, 0), ('patches_per_epoch', patches_per_epoch, 1), ('largest', largest, 1)):
         if v is not None and (v < lo or (name == 'foreground' and v > 1)): raise ConfigError(f"dataloaders: {name}={v} is out of range")
     windows, sampler = cache if isinstance(cache, WindowBuffer) else None, _sampler(sampler, foreground)
-    fovs = _open_fovs(m, _cache(cache), _full_scale(scale), class_parts(classes), sampler, DecodedCache() if windows else None, labels)
+    fovs = _open_fovs(m, _cache(cache), full_scale(scale), class_parts(classes), sampler, DecodedCache() if windows else None, labels)
     look_for_missing([(m.open(f.i, r), [c for c in f.numbers[r] if c is not None]) for f in fovs for r in f.images], strict)
     spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest)
     if preload and windows: raise ConfigError('preload takes all images into memory, cache=WindowBuffer(…) a few windows; choose one')
@@ -503,13 +503,6 @@ def _cache(cache):
     if isinstance(cache, (str, Path)): return DecodedCache(cache)
     if cache is not False and not isinstance(cache, (DecodedCache, WindowBuffer)): raise ConfigError(f'cache must be a folder, a DecodedCache, a WindowBuffer, or False, not {cache!r}')
     return cache if isinstance(cache, DecodedCache) else None
-
-def _full_scale(scale):
-    "(z, y, x), None along an axis that stays as it is"
-    if scale is None: return None
-    given = tuple(scale) if isinstance(scale, (tuple, list, np.ndarray)) else ()
-    if len(given) not in (2, 3) or any(s is not None and not s > 0 for s in given): raise ConfigError(f"scale must be (z, y, x) or (y, x) in µm per voxel, not {scale}")
-    return (None,)*(3 - len(given)) + given
 
 def _preload(fovs):
     "Take all images into memory if they fit"

@@ -25,7 +25,7 @@ from .core import ConfigError, LockedError, ManifestError, MissingChannelError, 
 from .core import atomic_folder, check_replaceable, did_you_mean, locked, sweep, temp_beside, writing
 from .core import progress as progress_bar
 from .containers import ome_attrs, update_group
-from .image import scale_text
+from .image import full_scale, scale_text
 from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, warn_of_missing
 from .manifest import Manifest, as_manifest
 from .normalize import measure, read_statistics, warn_of_stale
@@ -817,7 +817,7 @@ def predict(
     out=None, # OME-Zarr to write; by default `prediction.zarr` in the run's folder; an array or `Image` without `out` gives an array
     *,
     channels=None, # the stainer's source channels as this data calls them, in order; by default the same names
-    scale=None, # (z, y, x) in µm per voxel to predict at, or 'trained' for that of the training images; by default as stored, or as trained for a stainer that learnt from resampled images
+    scale=None, # (z, y, x) or (y, x) in µm per voxel to predict at, or 'trained' for that of the training images; by default as stored, or as trained for a stainer that learnt from resampled images
     tile:int|None=512, # side of a tile in pixels, its halo not counted; None predicts whole planes at once
     halo:int=32, # context around a tile in pixels, blended with its neighbours
     batch:int=1, # tiles in a forward pass
@@ -857,9 +857,9 @@ def _check_options(stainer, channels, tile, halo, batch, dtype, version, precisi
 def _scale(stainer, scale):
     "Scale to predict at, None for that of each image"
     if scale is None: return stainer.scale if stainer.spec.get('resampled') else None
-    if isinstance(scale, str) and scale != 'trained': raise ConfigError(f"scale: (z, y, x) in µm per voxel or 'trained', not {scale!r}")
+    if isinstance(scale, str) and scale != 'trained': raise ConfigError(f"scale: (z, y, x) or (y, x) in µm per voxel or 'trained', not {scale!r}")
     if isinstance(scale, str) and not stainer.scale: raise ConfigError("scale='trained': the images that this stainer was trained on had no known scale")
-    return stainer.scale if isinstance(scale, str) else scale
+    return stainer.scale if isinstance(scale, str) else full_scale(scale)
 
 def _as_source(stainer, data, channels):
     "A manifest that can be read from, whose statistics are its own"

@@ -24,7 +24,7 @@ import vstain
 from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, plural
 from .core import as_device, atomic_files, did_you_mean, foreign_json, validated, write_json
 from .classes import class_parts
-from .image import scale_text
+from .image import Image, find_channels, scale_text
 from .normalize import LEVELS, METHODS, Normalization, measure
 from .backbones import backbone, register_backbone
 from .heads import build_head, heads as known_heads
@@ -384,12 +384,12 @@ _kinds = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
 
 @patch
 def __call__(self:Stainer,
-    array, # source intensities: YX or ZYX (one source channel), CZYX, TCZYX
+    array, # source intensities: YX or ZYX (one source channel), CZYX, TCZYX; or an `Image`, whose channels are taken by name
     stats:dict=None, # channel → statistics, see `coefficients`; by default measured on the array where they are needed
     step:int=1, # planes from one window to the next, where whole windows are blended
 ) -> np.ndarray: # target intensities, float32: CYX, CZYX, CZYX, TCZYX; raises `ShapeError`, `NonFiniteError`
     "Stain an array"
-    array = np.asarray(array)
+    array = array.read(c=find_channels(array, self.source_channels)) if isinstance(array, Image) else np.asarray(array)
     x = self._as_tczyx(array)
     if not _any_known(x): raise NonFiniteError(f"source {', '.join(self.source_channels)}: all {x.size} voxels are NaN, infinite or beyond {_MOST:.2g}")
     by_t = self.source_norm.level == 'timepoint'

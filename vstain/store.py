@@ -152,13 +152,28 @@ def _open_bare(path, node, level, axes):
     return Image(path, array, axes, None, scale, None, attrs, [path] if isinstance(path, Path) else [], translation=shift, notes=notes, raw=raw)
 
 # %% ../nbs/10_store.ipynb #cb91
+def _n5_arrays(path, above='', depth=6):
+    "Names of the arrays below a group of N5"
+    for p in sorted(p for p in path.iterdir() if depth and p.is_dir()):
+        attrs = json_at(p/'attributes.json')
+        if isinstance(attrs, dict) and 'dimensions' in attrs: yield above + p.name
+        else: yield from _n5_arrays(p, f'{above}{p.name}/', depth - 1)
+
+def _in_n5(path):
+    "Is a folder without attributes a group of an N5 container?"
+    for p in (path, *path.absolute().parents[:8]):
+        attrs = json_at(p/'attributes.json')
+        if isinstance(attrs, dict) and 'dimensions' in attrs: return False # chunks of an array
+        if p.suffix == '.n5' or isinstance(attrs, dict) and 'n5' in attrs: return True
+    return False
+
 def _open_n5(path, attrs, level, axes, scene):
     "An array of an N5 container, by tensorstore; N5 counts its axes from the fastest, as x, y, z"
     if not isinstance(path, Path): raise FormatError(f'{path}: N5 is read from a local disk only; download it first')
     if not isinstance(attrs, dict): raise FormatError(f'{path}: attributes of N5 are a dictionary, not {str(attrs)[:80]!r}')
     if 'dimensions' not in attrs:
-        inside = [p.name for p in sorted(path.iterdir()) if (p/'attributes.json').exists()]
-        raise FormatError(f"{path}: an N5 group; name the array in it{' (there are ' + ', '.join(inside[:8]) + ')' if inside else ''}")
+        inside = list(itertools.islice(_n5_arrays(path), 8))
+        raise FormatError(f"{path}: an N5 group; name the array in it (there {'are ' + ', '.join(inside) if inside else 'is none'})")
     _single(path, level, scene)
     shape = check_sizes(attrs['dimensions'], 0, path, 'shape'); chunk = check_sizes(attrs.get('blockSize'), 1, path, 'chunk', len(shape))
     size, codec = voxel_bytes(attrs.get('dataType'), path), attrs.get('compression') or attrs.get('compressionType')
@@ -472,6 +487,7 @@ def list_scenes(
 def _open_zarr(path, level=0, axes=None, scene=None):
     node = zarr_node(path)
     if node is None and (n5 := json_at(path/'attributes.json')) is not None: return _open_n5(path, n5, level, axes, scene)
+    if node is None and isinstance(path, Path) and _in_n5(path): return _open_n5(path, {}, level, axes, scene)
     if node is None and isinstance(path, Path): raise FormatError(f"{path}: this folder is no Zarr group or array")
     if node is None: raise MissingImageError(f"{path}: no Zarr group or array here; known files end in {', '.join(_READERS)}")
     found = ome_of(node, path); ome = found[1] if found else {}

@@ -147,6 +147,7 @@ def _stream(fs, url, most):
         return bytes(out)
     return sync(fs.loop, _take)
 
+# %% ../nbs/03_remote.ipynb #cn15
 def _version(info): return {k: str(info[k]) for k in ('size', 'ETag', 'etag', 'LastModified', 'Last-Modified', 'mtime', 'created') if info.get(k)}
 
 @patch

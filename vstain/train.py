@@ -135,6 +135,7 @@ def check_references(
     elif isinstance(cfg, str) and '${' in re.sub(r'\$\{\.*\w[\w.\[\]-]*\}', '', cfg):
         raise ConfigError(f"{where}: {cfg[:80]!r} is not followed; within ${{…}} stands the name of an option, such as ${{data.source}}, and nothing of the environment or of other files")
 
+# %% ../nbs/41_train.ipynb #cn41
 def _as_dict(config, where, overrides):
     if isinstance(config, (str, Path)): config = read_experiment(config)
     if isinstance(config, DictConfig):

@@ -90,7 +90,7 @@ def main():
     if args.threads < 1 or args.workers < 1: p.error('--threads and --workers take a number from 1')
     args.timeout = args.timeout or (3600 if args.flags else 600)
     todo, skipped = jobs(args)
-    if emulated():
+    if any(name in LONG for name, _ in todo) and emulated():
         print('bfloat16 is emulated here: ' + ' and '.join(LONG) + ' train as this processor does, or they would take hours', flush=True)
         todo = [(name, ['env', '-u', 'VSTAIN_BF16', *command] if name in LONG else command) for name, command in todo]
     if not todo and not skipped: sys.exit(f"No notebook with code is called anything like {' '.join(args.notebooks)}")

@@ -382,9 +382,9 @@ def read_json(
     path, # file to read
 ):
     "Read JSON; a missing file is a `MissingImageError`, a broken one a `FormatError`"
-    try: return json.loads(Path(path).read_text())
+    try: return json.loads(Path(path).read_bytes()) # UTF-8, whatever the locale
     except FileNotFoundError: raise MissingImageError(f'{path}: no such file') from None
-    except json.JSONDecodeError as e: raise FormatError(f'{path}: not JSON ({e})') from None
+    except ValueError as e: raise FormatError(f'{path}: not JSON ({e})') from None
 
 # %% ../nbs/00_core.ipynb #d002
 def _no_doubles(pairs):

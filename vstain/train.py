@@ -505,7 +505,7 @@ def _resume(given, said):
         if _is_custom(getattr(a, k)): raise ConfigError(f"{run} was trained with {k} of your own; give the same again: fit(resume='{run}', {k}=…)")
     if more: a.epochs = _longer(run, a.epochs, more)
     learn = build_learner(a, resumes=(run/'checkpoints'/'last.safetensors').is_file()); learn.run = run
-    if more: _write_config(run, OmegaConf.merge(OmegaConf.load(run/'config.yaml'), dict(train=dict(epochs=a.epochs))))
+    if more: _write_config(run, OmegaConf.merge(read_experiment(run/'config.yaml'), dict(train=dict(epochs=a.epochs))))
     if _finished(run, a): _say(a, f'{run} is finished: nothing is left to train')
     else: _say(a, _summary(learn))
     return _train(learn, a)

@@ -164,7 +164,7 @@ def rng_for(
 
 # %% ../nbs/00_core.ipynb #c037
 def _said_by(path):
-    try: return Path(path).read_text().strip()
+    try: return Path(path).read_text('utf-8', 'replace').strip()
     except OSError: return ''
 
 @functools.cache

@@ -403,7 +403,7 @@ def _info_images(uri):
 def demo(
     *,
     out:str='demo', # folder for all that is made
-    epochs:int=30, # passes over the training patches
+    epochs:int=25, # passes over the training patches
     wells:int=8, # wells of the simulated plate
     fovs_per_well:int=2, # fields of view in each
     shape:list=(5, 256, 256), # Z Y X of a field of view, voxels

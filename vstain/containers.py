@@ -24,7 +24,7 @@ def _nested(v, deep=64):
     "Is it nested more deeply than that?"
     return isinstance(v, (dict, list)) and (deep == 0 or any(_nested(x, deep - 1) for x in (v.values() if isinstance(v, dict) else v)))
 
-_MOST = 2**26 # bytes of JSON that are fetched from another host
+_JSON_BYTES = 2**26 # bytes of JSON that are fetched from another host
 
 def json_at(
     path, # file, a `Path` or a `RemotePath`
@@ -34,7 +34,7 @@ def json_at(
         if isinstance(path, Path):
             if not path.is_file() and path.exists(): raise ValueError('no file at all')
             check_memory(16*path.stat().st_size, f'{path}, as text,', .25)
-        said = json.loads(path.read_bytes() if isinstance(path, Path) else path.read_bytes(_MOST))
+        said = json.loads(path.read_bytes() if isinstance(path, Path) else path.read_bytes(_JSON_BYTES))
     except (FileNotFoundError, NotADirectoryError): return None
     except RecursionError: raise FormatError(f'{path}: lists and dictionaries are nested too deeply') from None
     except ValueError as e: raise FormatError(f'{path}: not JSON ({e})') from None
@@ -46,20 +46,20 @@ def zarr_node(
     path, # a `Path` or a `RemotePath`
 )->tuple|None: # ('group' or 'array', attributes, metadata, Zarr format 2 or 3), None where nothing stands; raises `FormatError`
     "What stands at a path of a Zarr container"
-    denied, out = [], None
-    def _at(name):
+    denied = []
+    def _told(name):
         try: return json_at(path/name)
         except AccessDenied as e: denied.append(e) # what some hosts say of files that are not there
     def _node(kind, attrs, meta, fmt):
         if isinstance(meta, dict) and isinstance(attrs, dict): return kind, attrs, meta, fmt
         raise FormatError(f'{path}: metadata and attributes of Zarr are dictionaries, not {str(attrs if isinstance(meta, dict) else meta)[:80]!r}')
-    meta = _at('zarr.json')
+    meta = _told('zarr.json')
     if meta is not None:
         said = meta if isinstance(meta, dict) else {}
         return _node(said.get('node_type'), said.get('attributes') or {}, meta, 3)
     for kind in ('group', 'array'):
-        meta = _at(f'.z{kind}')
-        if meta is not None: return _node(kind, _at('.zattrs') or {}, meta, 2)
+        meta = _told(f'.z{kind}')
+        if meta is not None: return _node(kind, _told('.zattrs') or {}, meta, 2)
     if denied: raise denied[0]
 
 # %% ../nbs/06_containers.ipynb #c010
@@ -121,7 +121,8 @@ def ome_attrs(
     return ome_of(zarr_node(path), path)
 
 # %% ../nbs/06_containers.ipynb #c014
-_DTYPES = {*'bool float16 float32 float64 complex64 complex128 bfloat16'.split(), *(f'{u}int{8*n}' for u in ('', 'u') for n in (1, 2, 4, 8))}
+_DTYPES = {*'bool float16 float32 float64 complex64 complex128 bfloat16'.split(),
+           *'int8 int16 int32 int64 uint8 uint16 uint32 uint64'.split()}
 
 def voxel_bytes(
     dtype, # what metadata call it
@@ -150,16 +151,21 @@ def check_sizes(
     return v
 
 # %% ../nbs/06_containers.ipynb #c016
-_CODECS = {*'adler32 astype bitround blosc bz2 bytes crc32 crc32c delta endian fixedscaleoffset fletcher32 gzip jenkins_lookup3 lz4 lzma'.split(),
-           *'packbits pcodec quantize sharding_indexed shuffle transpose zfpy zlib zstd'.split()} # numbers in, numbers out
+_CODECS = {*'adler32 astype bitround blosc bz2 bytes crc32 crc32c delta endian fixedscaleoffset'.split(), # numbers in, numbers out
+           *'fletcher32 gzip jenkins_lookup3 lz4 lzma packbits pcodec quantize sharding_indexed'.split(),
+           *'shuffle transpose zfpy zlib zstd'.split()}
 
+def _is_known_codec(name):
+    "May this codec be run? Those of imagecodecs decode numbers, too"
+    if not isinstance(name, str): return False
+    return name.removeprefix('numcodecs.') in _CODECS or bool(re.fullmatch(r'(numcodecs\.)?imagecodecs_\w+', name))
 
 def _foreign(codecs, where):
     "Names of the codecs, and of those inside of them, that could do more than decode numbers"
     for codec in _listed(codecs, where):
         codec = {'name': codec} if isinstance(codec, str) else codec
         name = (codec.get('name') or codec.get('id')) if isinstance(codec, dict) else codec
-        if not isinstance(name, str) or name.removeprefix('numcodecs.') not in _CODECS and not re.fullmatch(r'(numcodecs\.)?imagecodecs_\w+', name):
+        if not _is_known_codec(name):
             yield str(name)[:80]
             continue
         given = codec.get('configuration') or {} if 'name' in codec else codec
@@ -233,10 +239,12 @@ def open_zarr_array(
         return _zarr_array(LocalStore(path, read_only=True), meta, path, e)
 
 # %% ../nbs/06_containers.ipynb #c022
+_V2_KEYS = 'zarr_format shape chunks dtype fill_value order filters compressor dimension_separator'.split()
+
 def _zarr_array(store, meta, path, cause=None):
     "An array of zarr, made from metadata that were checked; it reads no others"
     import zarr
-    if meta['zarr_format'] == 2: meta = {k: v for k, v in meta.items() if k in ('zarr_format', 'shape', 'chunks', 'dtype', 'fill_value', 'order', 'filters', 'compressor', 'dimension_separator')}
+    if meta['zarr_format'] == 2: meta = {k: v for k, v in meta.items() if k in _V2_KEYS}
     try: return zarr.Array(zarr.AsyncArray(meta, zarr.storage.StorePath(store)))
     except Exception as e: raise FormatError(f'{path}: this array cannot be opened ({str(cause or e)[:300]})') from e
 
@@ -251,7 +259,8 @@ class _RemoteArray:
         "The array as zarr has it"
         if self._opened[0] != os.getpid():
             from zarr.storage import FsspecStore
-            store = reach(self.path, lambda: FsspecStore.from_url(self.path.url, storage_options=self.path.fsspec_options(), read_only=True))
+            options = self.path.fsspec_options()
+            store = reach(self.path, lambda: FsspecStore.from_url(self.path.url, storage_options=options, read_only=True))
             self._opened = os.getpid(), _zarr_array(store, self.meta, self.path)
         return self._opened[1]
     def __getitem__(self, key): return reach(self.path, lambda: self.zarr[key])
@@ -288,7 +297,9 @@ def sound_attrs(
     "Attributes of an array without those that are no sizes or names, which others may use in their own way"
     try: _ArraySays.model_validate(attrs); return attrs
     except ValidationError as e: bad = {str(x['loc'][0]) for x in e.errors()}
-    if notes is not None: notes.append(f"its {', '.join(sorted(bad))} cannot be understood and {'is' if len(bad) == 1 else 'are'} ignored; say scale=(z, y, x) in µm to `open_image` if it has another")
+    if notes is not None:
+        ignored = f"{', '.join(sorted(bad))} cannot be understood and {'is' if len(bad) == 1 else 'are'} ignored"
+        notes.append(f'its {ignored}; say scale=(z, y, x) in µm to `open_image` if it has another')
     return {k: v for k, v in attrs.items() if k not in bad}
 
 # %% ../nbs/06_containers.ipynb #c026
@@ -321,4 +332,5 @@ def update_group(
     file = group/('zarr.json' if (group/'zarr.json').exists() else '.zattrs')
     with locked(file):
         was = read_json(file) if file.exists() else {}
-        write_json(file, {**was, 'attributes': deep_merge(was.get('attributes', {}), attrs)} if file.name == 'zarr.json' else deep_merge(was, attrs))
+        if file.name == 'zarr.json': attrs = {'attributes': attrs}
+        write_json(file, deep_merge(was, attrs))

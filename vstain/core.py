@@ -78,7 +78,8 @@ def did_you_mean(
     known = [str(k) for k in known]
     lower = {k.lower(): k for k in known}
     near = difflib.get_close_matches(str(name).lower(), lower, n=1)
-    return (f"did you mean {lower[near[0]]!r}? " if near else '') + f"There {'are' if len(known) != 1 else 'is'} {', '.join(known) or 'none'}"
+    there = f"There {'are' if len(known) != 1 else 'is'} {', '.join(known) or 'none'}"
+    return f'did you mean {lower[near[0]]!r}? {there}' if near else there
 
 # %% ../nbs/00_core.ipynb #c016a
 def plural(
@@ -167,18 +168,22 @@ def _said_by(path):
     try: return Path(path).read_text('utf-8', 'replace').strip()
     except OSError: return ''
 
+def _boot(): return _said_by('/proc/sys/kernel/random/boot_id')
+
+def _sha_start(text, n): return hashlib.sha256(text.encode()).hexdigest()[:n]
+
 @functools.cache
 def _host():
     "This machine, and in it the container whose processes are counted apart"
     name, machine = re.sub('[^A-Za-z0-9-]', '-', socket.gethostname().split('.')[0])[:24], _said_by('/etc/machine-id')
-    own = machine if machine and name != 'localhost' else _said_by('/proc/sys/kernel/random/boot_id')
+    own = machine if machine and name != 'localhost' else _boot()
     space = os.readlink('/proc/self/ns/pid') if os.path.exists('/proc/self/ns/pid') else ''
-    return f"{name}-{hashlib.sha256(f'{own} {space}'.encode()).hexdigest()[:6]}"
+    return f"{name}-{_sha_start(f'{own} {space}', 6)}"
 
 def _started(pid):
     "What tells a process from others of its number, '' where the system does not say, None where none runs"
     stat = _said_by(f'/proc/{pid}/stat').rpartition(')')[2].split()
-    if stat: return None if stat[0] in 'ZX' else hashlib.sha256(f"{_said_by('/proc/sys/kernel/random/boot_id')} {stat[19]}".encode()).hexdigest()[:8]
+    if stat: return None if stat[0] in 'ZX' else _sha_start(f'{_boot()} {stat[19]}', 8) # its state, and when it started
     if os.path.exists('/proc/self/stat'): return None
     try:
         if os.name != 'nt': os.kill(pid, 0)
@@ -201,7 +206,8 @@ def has_ended(
 
 # %% ../nbs/00_core.ipynb #c053
 _WHY = {errno.ENOSPC: 'the disk is full', errno.EFBIG: 'the file would be larger than is allowed', errno.EROFS: 'the disk is read-only',
-        errno.EACCES: 'access is denied', errno.EPERM: 'access is denied', errno.ENOTDIR: 'a part of the path is a file', errno.EEXIST: 'a part of the path is a file', errno.EIO: 'the disk reports a fault'}
+        **dict.fromkeys((errno.EACCES, errno.EPERM), 'access is denied'), errno.EIO: 'the disk reports a fault',
+        **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), 'a part of the path is a file')}
 if hasattr(errno, 'EDQUOT'): _WHY[errno.EDQUOT] = 'your quota is used up'
 
 def _why_unwritten(e, path):
@@ -228,7 +234,7 @@ def writing(
         raise OutputError(f'{path} cannot be written, {why}; {remedy} ({str(e)[:300]})') from e
 
 # %% ../nbs/00_core.ipynb #c056
-def _short(name): return name if len(name.encode()) < 150 else f'{name[:36]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}'
+def _short(name): return name if len(name.encode()) < 150 else f'{name[:36]}-{_sha_start(name, 12)}'
 
 def _acquire(lock, timeout):
     "Hold `lock`; a file that its last holder has removed meanwhile is none, which older filelock does not see"
@@ -344,6 +350,14 @@ def atomic_folder(
         finally: _remove(tmp)
 
 # %% ../nbs/00_core.ipynb #d022
+def _holds_only(folder, names):
+    "Is this a folder of these files alone, and of what is under way?"
+    return folder.is_dir() and all(e.name in names or re.fullmatch(r'\..*\.(tmp|old|lock)', e.name) for e in folder.iterdir())
+
+def _must_stay(folder):
+    "Is this a folder that no other can take the place of?"
+    return folder.is_dir() and (folder.is_mount() or folder == Path.cwd() or not os.access(folder.parent, os.W_OK))
+
 @contextlib.contextmanager
 def atomic_files(
     folder, # folder of the files, made where it is not there
@@ -352,20 +366,19 @@ def atomic_files(
     "Context that gives a temporary folder, whose files replace those of `folder` when the block ends well"
     folder = Path(folder).resolve()
     sweep(folder.parent, folder.name)
-    inside = folder.is_dir() and (folder.is_mount() or folder == Path.cwd() or not os.access(folder.parent, os.W_OK)) # which cannot be exchanged
-    _alone = lambda p: not inside and p.is_dir() and all(e.name in names or re.fullmatch(r'\..*\.(tmp|old|lock)', e.name) for e in p.iterdir())
+    inside = _must_stay(folder)
     with writing(folder):
         tmp = temp_beside(folder/names[0] if inside else folder); tmp.mkdir()
         if folder.is_dir(): tmp.chmod(folder.stat().st_mode & 0o7777)
         try:
             yield tmp
-            if not folder.exists() or _alone(folder): take_place(tmp, folder, _alone)
+            if not folder.exists() or not inside and _holds_only(folder, names): take_place(tmp, folder, lambda p: _holds_only(p, names))
             else:
                 for n in names: os.replace(tmp/n, folder/n) if (tmp/n).exists() else (folder/n).unlink(missing_ok=True)
         finally: _remove(tmp)
 
 # %% ../nbs/00_core.ipynb #c043
-def _plain(o):
+def _json_value(o):
     if isinstance(o, np.generic): return o.item()
     if isinstance(o, np.ndarray): return o.tolist()
     if isinstance(o, Path): return str(o)
@@ -376,7 +389,7 @@ def write_json(
     obj, # anything JSON can hold; numpy scalars and arrays, and paths, too
 ):
     "Write `obj` as indented JSON, atomically"
-    with atomic_path(path) as p: p.write_text(json.dumps(obj, indent=2, default=_plain) + '\n')
+    with atomic_path(path) as p: p.write_text(json.dumps(obj, indent=2, default=_json_value) + '\n')
 
 def read_json(
     path, # file to read
@@ -425,7 +438,10 @@ def validated(
     from pydantic import ValidationError
     try: return schema.model_validate(obj)
     except ValidationError as e:
-        wrong = [f"{'.'.join(map(str, x['loc'])) or 'all of it'}: {x['msg']}"[:200] for x in e.errors(include_url=False, include_input=False)]
+        wrong = []
+        for x in e.errors(include_url=False, include_input=False):
+            at = '.'.join(map(str, x['loc'])) or 'all of it'
+            wrong.append(f"{at}: {x['msg']}"[:200])
         raise FormatError(f"{where}: {'; '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}") from None
 
 # %% ../nbs/00_core.ipynb #c068
@@ -464,10 +480,11 @@ def within(
 ): # root/name; raises `FormatError`
     "The path that a file's metadata name, which must not lead out of `root`"
     from urllib.parse import unquote
-    says, name = f'{where or root} names the path {name!r}', str(name) if isinstance(name, (str, int)) and not isinstance(name, bool) else None
-    read = [name] if name is not None else []
-    while read and len(read) < 6 and (more := unquote(read[-1])) != read[-1]: read.append(more) # as hosts may, more than once
-    if len(read) not in range(1, 6) or any(ord(c) < 32 or ord(c) == 127 for one in read for c in one): raise FormatError(f'{says}, which is none')
+    says = f'{where or root} names the path {name!r}'
+    if isinstance(name, bool) or not isinstance(name, (str, int)): raise FormatError(f'{says}, which is none')
+    name = str(name); read = [name]
+    while len(read) < 6 and (more := unquote(read[-1])) != read[-1]: read.append(more) # as hosts may, more than once
+    if len(read) == 6 or any(ord(c) < 32 or ord(c) == 127 for one in read for c in one): raise FormatError(f'{says}, which is none')
     if not isinstance(root, Path) and set('?#\\') & set(''.join(read)): raise FormatError(f'{says}, which another host may read in another way')
     for kind in (PurePosixPath, PureWindowsPath):
         for one in map(kind, read):

@@ -27,14 +27,14 @@ def contrast_limits(
     high:float=99.5, # upper percentile
 )->tuple: # (lower, upper), always finite, lower < upper; (0., 1.) where nothing is known
     "Intensities at which the colours of `image` begin and end"
-    known = _float(image); known = known[np.isfinite(known)]
+    known = _as_float(image); known = known[np.isfinite(known)]
     if not known.size: return 0., 1.
     lo, hi = (float(v) for v in np.percentile(known, (low, high)))
     if hi <= lo: lo, hi = float(known.min()), float(known.max())
     pad = .5 * max(1., 1e-3 * abs(lo)) if hi <= lo else 0.
     return lo - pad, hi + pad
 
-def _float(image):
+def _as_float(image):
     "Any array, tensor or list as floating point"
     if hasattr(image, 'detach'): image = image.detach().cpu().float()
     image = np.asarray(image)
@@ -46,7 +46,7 @@ def error_limits(
     high:float=99.5, # percentile of the absolute error
 )->tuple: # (-v, v), v > 0
     "Limits symmetric about zero for a picture of an error"
-    v = contrast_limits(np.abs(_float(error)), 0, high)[1]
+    v = contrast_limits(np.abs(_as_float(error)), 0, high)[1]
     return -v, v
 
 # %% ../nbs/02_pictures.ipynb #c015
@@ -137,7 +137,7 @@ def draw_image(
 
 # %% ../nbs/02_pictures.ipynb #c026
 def _plane(image, name):
-    image = _float(image)
+    image = _as_float(image)
     if image.ndim != 2 or not image.size: raise ShapeError(f"a picture shows one plane (Y, X); {name or 'the image'} has shape {image.shape}: index or project it first")
     return image
 
@@ -157,7 +157,8 @@ def _scale_bar(ax, n_pixels, pixel, fontsize):
     end = length / (n_pixels * pixel)
     below = ax.transAxes + ScaledTranslation(0, -5.5 / 72, ax.figure.dpi_scale_trans)
     ax.plot([0, end], [0, 0], transform=below, color=INK, lw=2, solid_capstyle='butt', clip_on=False)
-    ax.annotate(_length_text(length), (end, 0), (3, -5.5), 'axes fraction', 'offset points', fontsize=fontsize, color=INK, va='center_baseline', annotation_clip=False)
+    words = dict(fontsize=fontsize, color=INK, va='center_baseline', annotation_clip=False)
+    ax.annotate(_length_text(length), (end, 0), (3, -5.5), 'axes fraction', 'offset points', **words)
 
 def _color_bar(ax, shown, fontsize):
     "A narrow colour bar on the right, as tall as the image"
@@ -185,7 +186,7 @@ def show_panels(
     "Images side by side, with titles, scale bar and colour bars"
     images = list(images); n = len(images)
     if not n: raise ShapeError("show_panels: there are no images to show")
-    each = {k: _each(v, n, k) for k, v in dict(title=titles or '', cmap=cmaps, limits=limits, colorbar=colorbar).items()}
+    each = {k: _one_each(v, n, k) for k, v in dict(title=titles or '', cmap=cmaps, limits=limits, colorbar=colorbar).items()}
     grid = _Grid(images, ncols or n, scale, any(each['colorbar']), any(map(bool, each['title'])), bool(len(rows)), figsize)
     fig = Picture(figsize=grid.figsize, dpi=dpi, facecolor='w')
     for i, image in enumerate(images):
@@ -193,16 +194,22 @@ def show_panels(
         ax = fig.add_axes(grid[i])
         draw_image(ax, image, **{k: v[i] for k, v in each.items()}, scale=None, fontsize=grid.fontsize, chars=grid.chars)
         ax.set_aspect(np.divide(*_yx_scale(scale)))
-        first = all(im is None for im in images[i - i % grid.ncols:i])
+        first = all(im is None for im in images[i - i % grid.ncols:i]) # of its row
         if scale is not None and first: _scale_bar(ax, np.shape(image)[1], _yx_scale(scale)[1], grid.fontsize)
-        if i % grid.ncols == 0 and i // grid.ncols < len(rows):
-            ax.text(-.04, .5, _shorten(rows[i // grid.ncols], grid.chars), transform=ax.transAxes, rotation=90, ha='right', va='center', fontsize=grid.fontsize, color=INK)
+        row, col = divmod(i, grid.ncols)
+        if col == 0 and row < len(rows): _row_label(ax, _shorten(rows[row], grid.chars), grid.fontsize)
     return fig
 
 # %% ../nbs/02_pictures.ipynb #c031
-def _each(value, n, name):
+def _row_label(ax, text, fontsize):
+    "Words written upwards at the left of an image"
+    ax.text(-.04, .5, text, transform=ax.transAxes, rotation=90, ha='right', va='center', fontsize=fontsize, color=INK)
+
+def _is_range(value): return len(value) == 2 and not any(isinstance(v, (tuple, list, type(None))) for v in value)
+
+def _one_each(value, n, name):
     "One value for all, or a list with one for each of `n` images"
-    alone = isinstance(value, (str, bool, type(None))) or (name == 'limits' and len(value) == 2 and not any(isinstance(v, (tuple, list, type(None))) for v in value))
+    alone = isinstance(value, (str, bool, type(None))) or name == 'limits' and _is_range(value)
     value = [value] * n if alone else list(value)
     if len(value) != n: raise ShapeError(f"show_panels: {n} images but {len(value)} of {name}: {value}")
     return value

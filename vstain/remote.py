@@ -29,16 +29,20 @@ def _with_timeouts(protocol, options):
     ours = {}
     if protocol in ('http', 'https'):
         import aiohttp
-        ours = dict(use_listings_cache=False, client_kwargs=dict(timeout=aiohttp.ClientTimeout(total=None, connect=60, sock_connect=10, sock_read=30)))
+        patience = aiohttp.ClientTimeout(total=None, connect=60, sock_connect=10, sock_read=30)
+        ours = dict(use_listings_cache=False, client_kwargs=dict(timeout=patience))
     if protocol in ('s3', 's3a'):
         import s3fs
         named = {'anon', 'key', 'secret', 'token', 'profile'} & set(options)
-        ours = dict(use_listings_cache=False, config_kwargs=dict(connect_timeout=5, read_timeout=20, retries=dict(total_max_attempts=1))) | ({} if named or _has_aws_credentials() else dict(anon=True))
-    return {**ours, **options, **{k: {**ours[k], **options[k]} for k in ('client_kwargs', 'config_kwargs') if k in ours and k in options}}
+        patience = dict(connect_timeout=5, read_timeout=20, retries=dict(total_max_attempts=1))
+        ours = dict(use_listings_cache=False, config_kwargs=patience)
+        if not named and not _has_aws_credentials(): ours['anon'] = True
+    both = {k: {**ours[k], **options[k]} for k in ('client_kwargs', 'config_kwargs') if k in ours and k in options}
+    return {**ours, **options, **both}
 
 def _protocol(url): return str(url).split('://')[0].split('::')[-1]
 
-def _file_system(url, options):
+def _fsspec_at(url, options):
     "fsspec's file system for a URL, and the path in it"
     from fsspec.core import url_to_fs
     try: return url_to_fs(url, **_with_timeouts(_protocol(url), options))
@@ -55,7 +59,13 @@ def _denied(e): return isinstance(e, PermissionError) or _status(e) in (401, 403
 def _is_connection(e):
     "Does the connection fail, rather than what came through it?"
     if isinstance(e, (gzip.BadGzipFile, FileNotFoundError)): return False
-    return isinstance(e, (OSError, asyncio.TimeoutError)) or type(e).__module__.split('.')[0] in ('aiohttp', 'botocore', 'aiobotocore', 's3fs')
+    made_by = type(e).__module__.split('.')[0]
+    return isinstance(e, (OSError, asyncio.TimeoutError)) or made_by in ('aiohttp', 'botocore', 'aiobotocore', 's3fs')
+
+def _may_pass(e):
+    "Can the host answer in a moment, where this was its answer?"
+    status = _status(e) or 500
+    return status >= 500 or status == 429
 
 def reach(
     url, # where, as shown in errors; for a local `Path`, `fetch` is simply called
@@ -71,7 +81,7 @@ def reach(
         except Exception as e:
             if isinstance(e, UnreachableError) or not _is_connection(e): raise
             if _denied(e): raise AccessDenied(f"{url}: access is denied; give credentials as storage_options or in the environment, or storage_options={{'anon': True}} for public data on S3 ({e})") from e
-            final = wait is None or (_status(e) or 500) < 500 and _status(e) != 429 or _protocol(url) in ('s3', 's3a') # s3fs tries again by itself
+            final = wait is None or not _may_pass(e) or _protocol(url) in ('s3', 's3a') # s3fs tries again by itself
             if final: raise UnreachableError(f"{url}: not reached, after {time.monotonic() - start:.1f} s ({type(e).__name__}{f': {e}'[:200] if str(e) else ''}); check the address and the network") from e
         time.sleep(wait)
 
@@ -105,7 +115,7 @@ class RemotePath:
         return _with_timeouts(_protocol(self.url), self.options)
     def at(self)->tuple: # (fsspec file system, path)
         "Where fsspec finds it"
-        return _file_system(self.url, self.options)
+        return _fsspec_at(self.url, self.options)
 
 # %% ../nbs/03_remote.ipynb #c013
 def as_path(
@@ -128,12 +138,12 @@ def read_bytes(self:RemotePath,
     most = most or available_memory()//2
     def _get():
         fs, path = self.at()
-        data = _stream(fs, path, most) if _protocol(self.url) in ('http', 'https') and hasattr(fs, 'encode_url') else fs.cat_file(path)
+        data = _download(fs, path, most) if _protocol(self.url) in ('http', 'https') and hasattr(fs, 'encode_url') else fs.cat_file(path)
         if len(data) > most: raise FormatError(f'{self}: more than {most >> 20} MiB, which are not read')
         return data
     return reach(self, _get)
 
-def _stream(fs, url, most):
+def _download(fs, url, most):
     "What a web server sends, until that is too much, or comes too slowly"
     from fsspec.asyn import sync
     async def _take():
@@ -148,7 +158,9 @@ def _stream(fs, url, most):
     return sync(fs.loop, _take)
 
 # %% ../nbs/03_remote.ipynb #cn15
-def _version(info): return {k: str(info[k]) for k in ('size', 'ETag', 'etag', 'LastModified', 'Last-Modified', 'mtime', 'created') if info.get(k)}
+_TELLING = ('size', 'ETag', 'etag', 'LastModified', 'Last-Modified', 'mtime', 'created') # by which hosts tell versions apart
+
+def _version_told(info): return {k: str(info[k]) for k in _TELLING if info.get(k)}
 
 @patch
 def version(self:RemotePath)->dict: # empty where there is no such file; raises `UnreachableError`
@@ -156,16 +168,16 @@ def version(self:RemotePath)->dict: # empty where there is no such file; raises 
     def _get():
         fs, path = self.at()
         return fs.info(path)
-    try: return _version(reach(self, _get))
+    try: return _version_told(reach(self, _get))
     except FileNotFoundError: return {}
 
 @patch
-def versions(self:RemotePath)->dict|None: # name below the folder → version; None where the host cannot list, as web servers; raises `UnreachableError`
-    "The version of every file below the folder"
+def versions(self:RemotePath)->dict|None: # name below the folder → version; raises `UnreachableError`
+    "The version of every file below the folder; None where the host cannot list, as web servers"
     if _protocol(self.url) in ('http', 'https'): return
     def _get():
         fs, path = self.at()
-        return {k[len(path):]: _version(v) for k, v in fs.find(path, detail=True).items()}
+        return {k[len(path):]: _version_told(v) for k, v in fs.find(path, detail=True).items()}
     return reach(self, _get)
 
 @patch
@@ -190,16 +202,20 @@ def open(self:RemotePath):
 class _Ranges(SimpleHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def log_message(self, *args): "Nothing is logged"
-    def do_HEAD(self): "What a file or range would be"; self._file(False)
-    def do_GET(self): "A file or a range of it, or what is in a folder"; self._file(True)
-    def _file(self, body):
+    def do_HEAD(self): "What a file or range would be"; self._send(False)
+    def do_GET(self): "A file or a range of it, or what is in a folder"; self._send(True)
+    def _send(self, body):
         path = Path(self.translate_path(self.path))
         if not path.is_file(): return super().do_GET() if body else super().do_HEAD()
         size, asked = path.stat().st_size, re.fullmatch(r'bytes=(\d*)-(\d*)', self.headers.get('Range', ''))
-        low, high = (int(asked[1]), int(asked[2] or size - 1) + 1) if asked and asked[1] else (size - int(asked[2]) if asked else 0, size)
+        low, high = 0, size
+        if asked and asked[1]: low, high = int(asked[1]), int(asked[2] or size - 1) + 1
+        elif asked: low = size - int(asked[2]) # the last so many
         low, high = max(low, 0), min(high, size)
         self.send_response(206 if asked else 200)
-        for k, v in {'Content-Length': high - low, 'Accept-Ranges': 'bytes', 'ETag': f'"{path.stat().st_mtime_ns:x}-{size:x}"'}.items(): self.send_header(k, str(v))
+        self.send_header('Content-Length', str(high - low))
+        self.send_header('Accept-Ranges', 'bytes')
+        self.send_header('ETag', f'"{path.stat().st_mtime_ns:x}-{size:x}"')
         if asked: self.send_header('Content-Range', f'bytes {low}-{high - 1}/{size}')
         self.end_headers()
         if body:

@@ -93,9 +93,12 @@ def draw_cells(
     a = kind.ragged/(k-1)*(rng.normal(size=(n, 4)) + 1j*rng.normal(size=(n, 4)))
     outline = vary(kind.radius, .13)[:, None]*(1 + (a@np.exp(1j*k[:, None]*angle)).real).clip(.5, 1.6)
     thick, long, short = kind.nucleus
-    return Cells(yx, outline, vary(kind.height, .11), vary(kind.cytoplasm_index, .1), np.stack([vary(thick, .1), vary(long, .1), vary(short, .1)], 1),
-        rng.normal(0, kind.offset, (n, 2)), rng.uniform(0, np.pi, n), kind.nucleus_index*rng.choice([-1, 1], n)*rng.uniform(.5, 1, n),
-        rng.choice([1, 1, 1.6], n)*rng.lognormal(-.18, .12, n), rng.integers(0, 128, (n, 2)))
+    return Cells(yx, outline, # what follows is drawn in this order
+        height=vary(kind.height, .11), index=vary(kind.cytoplasm_index, .1),
+        nucleus=np.stack([vary(thick, .1), vary(long, .1), vary(short, .1)], 1),
+        nucleus_yx=rng.normal(0, kind.offset, (n, 2)), turn=rng.uniform(0, np.pi, n),
+        nucleus_index=kind.nucleus_index*rng.choice([-1, 1], n)*rng.uniform(.5, 1, n),
+        dna=rng.choice([1, 1, 1.6], n)*rng.lognormal(-.18, .12, n), tile=rng.integers(0, 128, (n, 2)))
 
 # %% ../nbs/01_synth.ipynb #c015
 def drift(
@@ -332,7 +335,8 @@ def draw_debris(
     "Specks of dirt in a few layers"
     layers = {z: np.zeros(canvas.shape, 'f4') for z in (-14., 9., 12., 20.)}
     for _ in range(rng.poisson(density*np.prod(canvas.high-canvas.low)/1e6)):
-        z, centre, r, depth = rng.choice(list(layers)), rng.uniform(canvas.low, canvas.high), rng.lognormal(.45, .5), rng.choice([-1, 1])*rng.uniform(.03, .1)
+        z, centre = rng.choice(list(layers)), rng.uniform(canvas.low, canvas.high)
+        r, depth = rng.lognormal(.45, .5), rng.choice([-1, 1])*rng.uniform(.03, .1)
         if (found := canvas.window(centre, r+2)) is not None: layers[z][found[0]] += depth/(1+np.exp((np.hypot(*found[1:])-r)/.25))
     return layers
 
@@ -438,7 +442,7 @@ class Fov:
         return np.stack([self.phase, self.nuclei, self.membrane])
 
 # %% ../nbs/01_synth.ipynb #c067
-def _sizes(shape, scale):
+def _checked_size(shape, scale):
     try: Z, Y, X = (int(n) for n in shape)
     except (TypeError, ValueError): raise ShapeError(f"synth: shape must be three numbers (Z, Y, X), not {shape!r}") from None
     if min(Z, Y, X) < 1 or any(n != int(n) for n in shape): raise ShapeError(f"synth: shape (Z, Y, X) must be whole and at least 1, not {shape!r}")
@@ -459,12 +463,12 @@ class Specimen:
         kind:CellType=CellType(), # what the cells are like
         optics:Optics=Optics(), # the microscope
     ):
-        self.size, self.scale = _sizes(shape, scale)
+        self.size, self.scale = _checked_size(shape, scale)
         if not 0 <= density < np.inf or not 0 <= brightness < np.inf: raise ConfigError(f"synth: density and brightness must not be negative, they are {density} and {brightness}")
         self.rng = rng_for('specimen', *(seed if isinstance(seed, (tuple, list)) else [seed]))
         self.brightness, self.kind, self.optics = brightness, kind, optics
         self.canvas = Canvas(self.size[1:], self.scale)
-        self._settle(density); self._prepare()
+        self._settle(density); self._draw_surroundings()
 
 # %% ../nbs/01_synth.ipynb #c069
 @patch
@@ -476,7 +480,7 @@ def _settle(self:Specimen, density):
     self.tile = smooth_noise(rng, (128, 128), [.5/s for s in self.scale[1:]])
 
 @patch
-def _prepare(self:Specimen):
+def _draw_surroundings(self:Specimen):
     rng, c, (Z, dz) = self.rng, self.canvas, (self.size[0], self.scale[0])
     self.dirt = draw_debris(rng, c, self.kind.debris)
     self.grain, self.patchy, self.seam = c.noise(rng, .9), (1+.25*c.noise(rng, 1.5)).clip(.2), c.noise(rng, 4.)
@@ -498,10 +502,13 @@ def structures(self:Specimen,
     index = sum(blobs.values()); stains = np.zeros((2, *index.shape), 'f4')
     seam, fibres = np.exp(-(m.edge/.6)**2), stress_fibres(m, c, self.canvas, self.warp, self.seam)
     for j, zj in enumerate(z):
-        in_cell, in_nucleus, shell = filled(zj, dz, 0, m.top), filled(zj, dz, m.mid-m.half, m.mid+m.half), membrane_density(m, zj, dz, self.scale)*self.patchy
-        index[j] += in_cell*n_cell*(1+.08*self.grain) + in_nucleus*(n_nucleus + .003*m.chromatin + .004*(m.depth > .9)) + k.membrane_index*shell
+        in_cell, in_nucleus = filled(zj, dz, 0, m.top), filled(zj, dz, m.mid-m.half, m.mid+m.half)
+        shell = membrane_density(m, zj, dz, self.scale)*self.patchy
+        nucleus = n_nucleus + .003*m.chromatin + .004*(m.depth > .9)
+        index[j] += in_cell*n_cell*(1+.08*self.grain) + in_nucleus*nucleus + k.membrane_index*shell
         index[j] += k.seam_index*self.seam*seam*in_cell + k.fibre_index*fibres*filled(zj, dz, .2, np.minimum(1.2, m.top))
-        stains[0, j] = in_nucleus*dna*(1+.3*m.chromatin).clip(.2)*(1-.7*(blobs['nucleolus'][j]/max(k.nucleolus_index, 1e-9)).clip(0, 1)) + .02*in_cell
+        nucleolus = (blobs['nucleolus'][j]/max(k.nucleolus_index, 1e-9)).clip(0, 1) # which holds little DNA
+        stains[0, j] = in_nucleus*dna*(1+.3*m.chromatin).clip(.2)*(1-.7*nucleolus) + .02*in_cell
         stains[1, j] = shell + .06*in_cell
     return index, *stains
 
@@ -516,7 +523,8 @@ def snap(self:Specimen)->Fov: # images and labels
     phase = 1 + focus_series(delay, [*z, *self.dirt], self.planes, lambda f, d: _phase_profile(f[-1], len(f), d, o), self.scale)
     light = [o.photons[0]*phase.clip(.02)]
     for stain, photons, wave in zip(stains, o.photons[1:], o.emission):
-        light.append(o.background + self.brightness*photons*dz*focus_series(stain, z, self.planes, lambda f, d: fluorescence_transfer(f, d, wave, o), self.scale))
+        blurred = focus_series(stain, z, self.planes, lambda f, d: fluorescence_transfer(f, d, wave, o), self.scale)
+        light.append(o.background + self.brightness*photons*dz*blurred)
     images = [camera(self.rng, a[:, *crop]*l) for a, l in zip(light, self.lamps)]
     nuclei = [np.where(np.abs(zk-m.mid) < m.half, m.nucleus, 0)[crop] for zk in self.planes]
     bodies = [np.where((zk >= 0) & (zk < m.top), m.cell, 0)[crop] for zk in self.planes]
@@ -569,27 +577,30 @@ def _well_names(wells):
 
 # %% ../nbs/01_synth.ipynb #c090
 CHANNELS = ['Phase3D', 'Nuclei', 'Membrane']
-_axes = [TimeAxisMeta(name='t', unit='second'), ChannelAxisMeta(name='c'), *(SpaceAxisMeta(name=a, unit='micrometer') for a in 'zyx')]
+_AXES_META = [TimeAxisMeta(name='t', unit='second'), ChannelAxisMeta(name='c'), *(SpaceAxisMeta(name=a, unit='micrometer') for a in 'zyx')]
 
 def _chunks(shape): return (1, 1, *(min(n, m) for n, m in zip(shape[2:], (16, 512, 512))))
 
 def _create_labels(fov, names, shape, multiscale, version):
     "Empty label images in the group of an FOV; name → zarr array"
-    labels, arrays = fov.create_group('labels'), {}
-    wrap = (lambda d: {'ome': {'version': version, **d}}) if version == '0.5' else lambda d: d
+    labels, arrays, new = fov.create_group('labels'), {}, version == '0.5'
+    wrap = (lambda d: {'ome': {'version': version, **d}}) if new else lambda d: d
+    keys = {'name': 'default' if new else 'v2', 'separator': '/'}
     labels.attrs.update(wrap({'labels': list(names)}))
     for name in names:
         group = labels.create_group(name)
         arrays[name] = group.create_array('0', shape=shape, chunks=_chunks(shape), dtype='i4', fill_value=0,
-            chunk_key_encoding={'name': 'default' if version == '0.5' else 'v2', 'separator': '/'}, dimension_names=list('tczyx') if version == '0.5' else None)
-        group.attrs.update(wrap({'multiscales': [{**multiscale, 'name': name}], 'image-label': {'version': version, 'source': {'image': '../../'}}}))
+            chunk_key_encoding=keys, dimension_names=list('tczyx') if new else None)
+        of_image = {'version': version, 'source': {'image': '../../'}}
+        group.attrs.update(wrap({'multiscales': [{**multiscale, 'name': name}], 'image-label': of_image}))
     return arrays
 
 # %% ../nbs/01_synth.ipynb #c091
-def _create_fov(plate, name, shape, scale, attrs):
+def _empty_fov(plate, name, shape, scale, attrs):
     "An empty FOV with its labels; the three arrays to write to"
     fov = plate.create_position(*name.split('/'))
-    image = fov.create_zeros('0', shape=shape, dtype='f4', chunks=_chunks(shape), transform=[TransformationMeta(type='scale', scale=[*scale])])
+    place = [TransformationMeta(type='scale', scale=[*scale])]
+    image = fov.create_zeros('0', shape=shape, dtype='f4', chunks=_chunks(shape), transform=place)
     version = '0.5' if 'ome' in fov.zattrs else '0.4'
     multiscale = (fov.zattrs['ome'] if version == '0.5' else fov.zattrs)['multiscales'][0]
     fov.zattrs['synth'] = attrs
@@ -615,25 +626,26 @@ def synth_plate(
     show_progress:bool=None, # progress bar; by default in notebooks and terminals
 )->Path: # `path`
     "Write an OME-Zarr HCS plate of simulated cells: Phase3D, Nuclei, Membrane (float32 grey levels), labels `nuclei` and `cells` (int32)"
-    wells, (size, scale), path = _well_names(wells), _sizes(shape, scale), Path(path)
+    wells, (size, scale), path = _well_names(wells), _checked_size(shape, scale), Path(path)
     if version not in ('0.4', '0.5'): raise ConfigError(f"synth_plate: version must be '0.4' or '0.5', not {version!r}")
     if min(fovs_per_well, timepoints) < 1: raise ConfigError(f"synth_plate: at least one FOV and one timepoint are needed, not {fovs_per_well} and {timepoints}")
     sweep(path.parent, path.name)
     if overwrite: check_replaceable(path)
     with atomic_folder(path, overwrite) as tmp, zarr.config.set({'array.write_empty_chunks': True}): # what is absent was never written
         tmp.rmdir()
-        with open_ome_zarr(tmp, layout='hcs', mode='w-', channel_names=CHANNELS, axes=_axes, version=version) as plate:
-            jobs = list(_plan(plate, wells, fovs_per_well, (timepoints, 3, *size), (interval, 1., *scale), seed, dict(density=density, brightness=brightness)))
-            _fill(jobs, workers or n_cpus(), show_progress, shape=size, scale=scale, timepoints=timepoints, kind=kind, optics=optics)
+        with open_ome_zarr(tmp, layout='hcs', mode='w-', channel_names=CHANNELS, axes=_AXES_META, version=version) as plate:
+            ranges = dict(density=density, brightness=brightness)
+            jobs = list(_empty_fovs(plate, wells, fovs_per_well, (timepoints, 3, *size), (interval, 1., *scale), seed, ranges))
+            _write_fovs(jobs, workers or n_cpus(), show_progress, shape=size, scale=scale, timepoints=timepoints, kind=kind, optics=optics)
     return path
 
 # %% ../nbs/01_synth.ipynb #c094
-def _plan(plate, wells, fovs, shape, scale, seed, ranges):
+def _empty_fovs(plate, wells, fovs, shape, scale, seed, ranges):
     for well in wells:
         rng = rng_for('well', seed, well)
         draw = {k: round(float(rng.uniform(*np.broadcast_to(v, 2))), 3) for k, v in ranges.items()}
         for i in range(fovs):
-            yield draw, (seed, well, i), *_create_fov(plate, f'{well}/{i}', shape, scale, {'seed': seed, **draw})
+            yield draw, (seed, well, i), *_empty_fov(plate, f'{well}/{i}', shape, scale, {'seed': seed, **draw})
 
 def _simulate(draw, seed, fov, image, labels, **kwargs):
     "Simulate one FOV and write it"
@@ -641,9 +653,10 @@ def _simulate(draw, seed, fov, image, labels, **kwargs):
         image[t] = picture.image
         for name, value in (('nuclei', picture.nuclei_labels), ('cells', picture.cell_labels)): labels[name][t, 0] = value
         if t == 0: windows = [np.percentile(c, (.5, 99.8)).tolist() + [float(c.min()), float(c.max())] for c in picture.image]
-    for name, (start, end, low, high) in zip(CHANNELS, windows): fov.set_contrast_limits(name, dict(start=start, end=end, min=low, max=high))
+    for name, (start, end, low, high) in zip(CHANNELS, windows):
+        fov.set_contrast_limits(name, dict(start=start, end=end, min=low, max=high))
 
-def _fill(jobs, workers, show_progress, **kwargs):
+def _write_fovs(jobs, workers, show_progress, **kwargs):
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(_simulate, *job, **kwargs) for job in jobs]
         try:

@@ -29,7 +29,8 @@ def _worth(word, base):
     if not re.fullmatch(r'[^\W\d_]{1,24}', word): return None # no expressions from files
     for one in (word, word.lower()) if len(word) > 3 or word == 'UM' else (word,): # Mm is not mm, but Micron is micron
         for prefix, name, _ in units.parse_unit_name(one):
-            if name in _UNITS[base] and (not prefix or name in ('meter', 'second')): return float(units.Quantity(1, prefix + name).to(base).magnitude)
+            usual = not prefix or name in ('meter', 'second')
+            if name in _UNITS[base] and usual: return float(units.Quantity(1, prefix + name).to(base).magnitude)
 
 # %% ../nbs/05_units.ipynb #c006
 def micrometers(
@@ -45,7 +46,8 @@ def seconds(
     return _worth(str(unit), 'second') if unit else None
 
 # %% ../nbs/05_units.ipynb #c011
-_SAY = "say scale=(z, y, x) in µm to `open_image`, or write '(z, y, x)' into the column `source_scale` (`target_scale`, …) of a manifest"
+_UNKNOWN = ("so the size of its voxels is unknown; say scale=(z, y, x) in µm to `open_image`, or write "
+            "'(z, y, x)' into the column `source_scale` (`target_scale`, …) of a manifest")
 
 def scale_in_um(
     sizes, # (z, y, x), None where the file says nothing
@@ -53,13 +55,14 @@ def scale_in_um(
     notes:list|None=None, # where to add what was not understood
 )->tuple|None: # (z, y, x) in µm, z None where that is unknown; None where y or x is
     "Size of a voxel from the numbers and the units that a file has"
+    notes = [] if notes is None else notes
     wrong = [f'{a} {n:g}' for a, n in zip('zyx', sizes) if n is not None and not 0 < n < float('inf')]
-    if wrong and notes is not None: notes.append(f"it has sizes that no voxel can have ({', '.join(wrong)}), so the size of its voxels is unknown; {_SAY}")
+    if wrong: notes.append(f"it has sizes that no voxel can have ({', '.join(wrong)}), {_UNKNOWN}")
     sizes = [n if n is not None and 0 < n < float('inf') else None for n in sizes]
     strange = sorted({str(u) for n, u in zip(sizes, units) if n and u and not micrometers(u)})
-    if strange and notes is not None: notes.append(f"{', '.join(map(repr, strange))} is no unit of length, so the size of its voxels is unknown; {_SAY}")
+    if strange: notes.append(f"{', '.join(map(repr, strange))} is no unit of length, {_UNKNOWN}")
     bare = [f'{a} {n:g}' for a, n, u in zip('zyx', sizes, units) if n and not u and n != 1] # 1 is written where nothing is known
-    if bare and notes is not None: notes.append(f"it has sizes without a unit ({', '.join(bare)}), so the size of its voxels is unknown; {_SAY}")
+    if bare: notes.append(f"it has sizes without a unit ({', '.join(bare)}), {_UNKNOWN}")
     um = [float(n)*micrometers(u) if n and micrometers(u) else None for n, u in zip(sizes, units)]
     return tuple(um) if um[1] and um[2] else None
 
@@ -69,5 +72,6 @@ def step_in_seconds(
     notes:list|None=None, # where to add what was not understood
 )->float|None: # None where that is unknown
     "Time step from the number and the unit that a file has"
-    if size and unit and not seconds(unit) and notes is not None: notes.append(f"{str(unit)!r} is no unit of time, so its time step is unknown")
-    return float(size)*seconds(unit) if size and 0 < size < float('inf') and seconds(unit) else None
+    worth = seconds(unit) if size else None
+    if size and unit and not worth and notes is not None: notes.append(f'{str(unit)!r} is no unit of time, so its time step is unknown')
+    return float(size)*worth if size and 0 < size < float('inf') and worth else None

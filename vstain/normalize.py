@@ -62,17 +62,17 @@ def add(self:Moments,
     "Take in a block"
     x = x.ravel()
     if self.exact: return self._add_integers(x)
-    if self.about is None: self.about = _about(x)[0]
+    if self.about is None: self.about = _origin(x)[0]
     for i in range(0, x.size, _PIECE): self._add_piece(x[i:i + _PIECE])
     return self
 
 # %% ../nbs/12_normalize.ipynb #c009
 _PIECE = 1 << 15 # voxels
-_MOST = np.finfo(np.float32).max.astype(np.float64)/2 # differences of such numbers are within float32
+_LARGEST = np.finfo(np.float32).max.astype(np.float64)/2 # differences of such numbers are within float32
 
-def _about(x):
+def _origin(x):
     "Value to sort distances from: for some thousand voxels, 8 interquartile ranges from their median towards zero; and whether they differ"
-    x = x.ravel(); x = x[::1 + (x.size >> 12)].astype(np.float64); x = np.sort(x[np.abs(x) < _MOST]); n = len(x)
+    x = x.ravel(); x = x[::1 + (x.size >> 12)].astype(np.float64); x = np.sort(x[np.abs(x) < _LARGEST]); n = len(x)
     return (_towards_zero(x[n//4], x[n//2], x[3*n//4], x.std()), bool(x[0] < x[-1])) if n else (None, False)
 
 def _towards_zero(low, mid, high, std): return float(np.copysign(max(0., abs(mid) - 8*(high - low or std)), mid)) + 0.
@@ -81,15 +81,20 @@ def _counts(x):
     "How often each number from 0 occurs"
     return torch.bincount(torch.from_numpy(x if x.flags.writeable else x.copy())).numpy()
 
+def _from_zero(x, offset, highest):
+    "Small integers as torch counts them: none below 0, and no copy where their bytes can be read as they are"
+    if offset or highest > np.iinfo(np.int16).max: return x.astype(np.int32) + offset
+    native = np.ascontiguousarray(x.astype(x.dtype.newbyteorder('='), copy=False))
+    return native.view(np.uint8 if x.itemsize == 1 else np.int16)
+
 @patch
 def _add_integers(self:Moments, x):
     "Counts hold all there is to know of small integers: mean and spread follow from them"
     if not x.size: return self
     x, lo, hi = x.astype(np.uint8, copy=False) if x.dtype == bool else x, int(x.min()), int(x.max())
-    wide = self.offset or hi > np.iinfo(np.int16).max
-    counts = _counts(x.astype(np.int32) + self.offset if wide else np.ascontiguousarray(x.astype(x.dtype.newbyteorder('='), copy=False)).view(np.uint8 if x.itemsize == 1 else np.int16))
     first, values = lo + self.offset, np.arange(lo, hi + 1)
-    counts = counts[first:]; self.counts[first:first + len(counts)] += counts
+    counts = _counts(_from_zero(x, self.offset, hi))[first:]
+    self.counts[first:first + len(counts)] += counts
     self.lo, self.hi, mean = min(self.lo, lo), max(self.hi, hi), int((counts*values).sum())/x.size
     self._merge(x.size, mean, float((counts*(values - mean)**2).sum()))
     return self
@@ -98,11 +103,11 @@ def _add_integers(self:Moments, x):
 def _add_piece(self:Moments, x):
     "Moments and counts of numbers that have no bins of their own"
     lo, hi = float(x.min()), float(x.max())
-    if not (-_MOST < lo and hi < _MOST):
-        ok = np.abs(x) < _MOST
+    if not (-_LARGEST < lo and hi < _LARGEST):
+        ok = np.abs(x) < _LARGEST
         self.left_out += int(x.size - ok.sum())
         return self._add_piece(x[ok]) if ok.any() else None
-    if self.about is None: self.about = _about(x)[0]
+    if self.about is None: self.about = _origin(x)[0]
     off = np.subtract(x, self.about, dtype=np.float64); bins = _float_bins(off.astype(np.float32), lo - self.about)
     about = off[:1024].mean(); off -= about; shift = float(off.sum())/x.size
     self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
@@ -123,30 +128,30 @@ def merge(self:Moments,
     other:Moments, # of voxels of any type
 )->Moments:
     "Take in what another has counted"
-    if other.n and (self.exact, self.offset) != (other.exact, other.offset): self._widen(); other = other._widened()
-    if other.n and not self.n: self.about = other.about
-    self._take(other)
-    if not other.n: return self
-    at = other._used()
-    if self.about == other.about: self.counts[at] += other.counts[at]
+    if not other.n: self.left_out += other.left_out; return self
+    if (self.exact, self.offset) != (other.exact, other.offset): self._widen(); other = other._widened()
+    if not self.n: self.about = other.about
+    self._take_moments(other)
+    if self.about == other.about: # the same bins
+        at = other._bins_in_use(); self.counts[at] += other.counts[at]
     else: self._take_bins(*other._centres())
     return self
 
 @patch
 def _centres(self:Moments):
     "Values in the middle of the bins in use, and their counts"
-    at = self._used(); counts = self.counts[at]; used = counts.nonzero()[0]
-    return self._edges(used + at.start + np.arange(2)[:, None]).mean(0), counts[used]
+    at = self._bins_in_use(); counts = self.counts[at]; used = counts.nonzero()[0]
+    return self._bin_edges(used + at.start + np.arange(2)[:, None]).mean(0), counts[used]
 
 @patch
-def _edges(self:Moments, b): return (_float_edge(b) + self.about).clip(self.lo, self.hi)
+def _bin_edges(self:Moments, b): return (_float_edge(b) + self.about).clip(self.lo, self.hi)
 
 @patch
 def _take_bins(self:Moments, values, counts): np.add.at(self.counts, _float_bins((values - self.about).astype(np.float32)), counts)
 
 # %% ../nbs/12_normalize.ipynb #cn10
 @patch
-def _take(self:Moments, other):
+def _take_moments(self:Moments, other):
     "Count, mean, spread and extremes of another, without its histogram"
     self.left_out += other.left_out
     if not other.n: return
@@ -154,7 +159,7 @@ def _take(self:Moments, other):
     self.lo, self.hi = min(self.lo, other.lo), max(self.hi, other.hi)
 
 @patch
-def _used(self:Moments):
+def _bins_in_use(self:Moments):
     "The bins between the extremes; all others are empty"
     first, last = (int(v) + self.offset if self.exact else _first_bin(v - self.about) for v in (self.lo, self.hi))
     return slice(first, last + 1)
@@ -164,7 +169,7 @@ def _widened(self:Moments):
     "The same with the bins of floats, where images of one channel differ in type"
     if not self.exact: return self
     out = Moments(np.float32, about=_towards_zero(*self.percentiles([25, 50, 75]), self.summary()['std']) if self.n else None)
-    if self.n: at = self._used(); out._take_bins(np.arange(at.start, at.stop) - float(self.offset), self.counts[at])
+    if self.n: at = self._bins_in_use(); out._take_bins(np.arange(at.start, at.stop) - float(self.offset), self.counts[at])
     out.n, out.mean, out.m2, out.lo, out.hi, out.left_out = self.n, self.mean, self.m2, self.lo, self.hi, self.left_out
     return out
 
@@ -177,12 +182,12 @@ def percentiles(self:Moments,
     q, # percents, 0 … 100
 )->np.ndarray:
     "Percentiles from the histogram, linear within a bin and between voxels, never beyond the extremes"
-    used = self._used(); counts = self.counts[used]; cum = counts.cumsum()
+    used = self._bins_in_use(); counts = self.counts[used]; cum = counts.cumsum()
     rank = np.asarray(q)/100*(self.n - 1); first = rank.astype(np.int64)
     ranks = np.stack([first, (first + 1).clip(max=self.n - 1)]); at = np.searchsorted(cum, ranks, side='right')
     if self.exact: a, b = (at + used.start - self.offset).astype(float)
     else:
-        lower, upper = (self._edges(at + used.start + i) for i in (0, 1))
+        lower, upper = (self._bin_edges(at + used.start + i) for i in (0, 1))
         a, b = lower + (upper - lower)*((ranks - (cum[at] - counts[at]) + .5)/counts[at])
     return a + (b - a)*(rank - first)
 
@@ -201,21 +206,21 @@ def image_statistics(
 )->dict: # raises `NonFiniteError` where no voxel is finite
     "Statistics of an array in memory"
     out = Moments(array.dtype).add(np.asarray(array)).summary()
-    if out is None: raise NonFiniteError(f'no finite voxel among the {array.size} of this array (beyond {_MOST:.2g} they count as infinite)')
+    if out is None: raise NonFiniteError(f'no finite voxel among the {array.size} of this array (beyond {_LARGEST:.2g} they count as infinite)')
     return out
 
 # %% ../nbs/12_normalize.ipynb #c015
-def _start(img, c):
+def _first_plane(img, c):
     "What the distances are sorted from, by the first plane that is not constant, and the first plane, which need not be read again"
     first = about = None
     if _is_exact(img.dtype): return about, first
     for t, z in np.ndindex(img.shape[0], img.shape[2]):
-        x = img.read(t=t, c=c, z=z); first = x if first is None else first; near, differ = _about(x)
+        x = img.read(t=t, c=c, z=z); first = x if first is None else first; near, differ = _origin(x)
         if about is None or differ: about = near
         if differ: break
     return about or 0., first
 
-def _planes(img, c, t, zs, about, first):
+def _plane_moments(img, c, t, zs, about, first):
     "Moments of each plane; they share one histogram"
     shared = Moments(img.dtype)
     return [Moments(img.dtype, shared.counts, about).add(first.pop() if first and t == z == 0 else img.read(t=t, c=c, z=z)) for z in zs]
@@ -224,28 +229,28 @@ def _together(img, parts):
     "Moments of a timepoint; planes are taken in their order, so that the result does not depend on how they were shared out"
     if not img.shape[2]: return Moments(img.dtype)
     out = Moments(img.dtype, parts[0][0].counts, parts[0][0].about)
-    for z in range(img.shape[2]): out._take(parts[z % len(parts)][z//len(parts)])
+    for z in range(img.shape[2]): out._take_moments(parts[z % len(parts)][z//len(parts)])
     if out.n:
-        at = out._used()
+        at = out._bins_in_use()
         for p in parts[1:]: out.counts[at] += p[0].counts[at]
     return out
 
 # %% ../nbs/12_normalize.ipynb #cn15
-def _timepoints(img, c, workers):
+def _by_timepoint(img, c, workers):
     "Moments of each timepoint, of which few are held at a time"
     T, Z = img.shape[0], img.shape[2]
     n = max(1, min(workers, Z)); ahead, queue = -(-workers//n), deque()
-    about, first = _start(img, c); first = [] if first is None else [first] # held until it is counted
+    about, first = _first_plane(img, c); first = [] if first is None else [first] # held until it is counted
     with ThreadPoolExecutor(workers) as pool:
         for t in range(T):
-            queue.append([pool.submit(_planes, img, c, t, range(i, Z, n), about, first) for i in range(n)])
+            queue.append([pool.submit(_plane_moments, img, c, t, range(i, Z, n), about, first) for i in range(n)])
             if len(queue) > ahead: yield _together(img, [f.result() for f in queue.popleft()])
         while queue: yield _together(img, [f.result() for f in queue.popleft()])
 
 def _fov_statistics(img, c, workers=None):
     "Moments of the good timepoints together, statistics by timepoint, and what was left out"
     good, flat, by_t, out = Moments(img.dtype), Moments(img.dtype), {}, dict(constant=[], not_finite=[], left_out=0)
-    for t, m in enumerate(_timepoints(img, c, workers or n_cpus())):
+    for t, m in enumerate(_by_timepoint(img, c, workers or n_cpus())):
         out['left_out'] += m.left_out
         if not m.n: out['not_finite'].append(t); continue
         by_t[str(t)] = m.summary()
@@ -259,7 +264,7 @@ def measure(
     channel=0, # number or name
     workers:int|None=None, # threads; by default one for each core
     into:Moments|None=None, # of a dataset: grown by this image, unless that is constant
-)->dict: # 'fov_statistics', 'timepoint_statistics' as of `read_statistics`; 'left_out': timepoints `constant`, `not_finite`; how many `voxels`
+)->dict: # fov_statistics, timepoint_statistics, and left_out: timepoints constant, not_finite; how many voxels
     "Statistics of a channel by level, from every voxel: without constant timepoints (unless all are), without what is not finite"
     img = img if isinstance(img, Image) else from_array(img, axes=AXES[-np.ndim(img):])
     whole, by_t, out = _fov_statistics(img, img.index(channel), workers)
@@ -289,19 +294,41 @@ def _still(img, c, known):
     return now[kind] == known[kind] if kind else None
 
 # %% ../nbs/12_normalize.ipynb #c017
-def _jobs(m, channels):
+@dataclass(eq=False)
+class _Job:
+    "A channel of an image to measure, and what was found"
+    img: Image         # the image
+    c: int             # number of the channel
+    role: str          # 'source' or 'target'
+    sample: str        # first row that uses it
+    partial: bool      # a value marks voxels as unknown
+    train: bool=False  # is a row that uses it in the training split?
+    levels: dict=None  # 'dataset_statistics', 'fov_statistics', 'timepoint_statistics', as far as there are any
+    left_out: dict=None # timepoints `constant`, `not_finite`; how many `voxels`
+    voxels: dict=None  # what tells whether the voxels are still these
+
+    @property
+    def name(self): return self.img.channels[self.c]
+    @property
+    def name_in_file(self): return self.img.file_channels[self.c]
+
+def _has_image(row, role): return isinstance(row.get(role), (str, list))
+
+def _jobs(m, channels=None, roles=('source', 'target')):
     "Every image and channel once, with whether it belongs to the training split"
-    out, wanted = {}, channels and set([channels] if isinstance(channels, str) else channels)
+    out, wanted = {}, sorted({channels} if isinstance(channels, str) else set(channels or ()), key=str)
     for i, row in enumerate(m):
-        for role in ('source', 'target'):
-            if role not in row or not isinstance(row[role], (str, list)): continue
+        for role in roles:
+            if not _has_image(row, role): continue
             img = m.open(i, role)
-            for c in img.indices(sorted(wanted, key=str) if wanted and channels else (row[f'{role}_channels'] or None)):
-                job = out.setdefault((img.uri, img.channels[c]), dict(img=img, c=c, role=role, train=False, sample=row['sample'], partial=pd.notna(row.get(f'{role}_unknown'))))
-                job['train'] |= row['split'] == 'train'
+            for c in img.indices(wanted or row[f'{role}_channels'] or None):
+                new = _Job(img, c, role, row['sample'], partial=pd.notna(row.get(f'{role}_unknown')))
+                job = out.setdefault((img.uri, img.channels[c]), new)
+                job.train |= row['split'] == 'train'
     return list(out.values())
 
-def _named(d, name):
+# %% ../nbs/12_normalize.ipynb #d8a1
+def _dict_in(d, name):
     "A dictionary in a dictionary; empty where something else is there, as others may write it"
     d = d.get(name) if isinstance(d, dict) else None
     return d if isinstance(d, dict) else {}
@@ -311,20 +338,8 @@ def stored_statistics(
     channel:str, # its name in the file
 )->dict: # {'dataset_statistics': …, 'fov_statistics': …, 'timepoint_statistics': …}, as far as they are there
     "Statistics that stand in the attributes of an image"
-    levels = _named(_named(img.attrs, 'normalization'), channel)
+    levels = _dict_in(_dict_in(img.attrs, 'normalization'), channel)
     return {k: v for k, v in levels.items() if isinstance(v, dict)}
-
-def _write(m, img, new, voxels, how):
-    "Merge statistics into the image's attributes, or keep them in the manifest where it has none"
-    known = m.statistics.setdefault(img.uri, {})
-    if img.group and how == 'write':
-        img.update_attrs({'normalization': new, _VOXELS: {c: v for c, v in voxels.items() if v}})
-        for c in new: known[c] = {k: v for k, v in known.get(c, {}).items() if k not in (*new[c], 'voxels')} # what is stored now is newer
-        return
-    for c, levels in new.items():
-        stored = stored_statistics(img, c) if how == 'fill' else {}
-        levels = {k: v for k, v in levels.items() if k not in stored}
-        known[c] = {**known.get(c, {}), **levels, **({'voxels': voxels[c]} if voxels[c] else {})}
 
 # %% ../nbs/12_normalize.ipynb #c018
 def preprocess(
@@ -335,8 +350,9 @@ def preprocess(
     strict:bool=False, # refuse images of which chunks are missing, instead of a warning
 )->pd.DataFrame: # a row for each field of view and channel: its statistics and what was left out of them
     "Measure the intensities of every voxel and store the statistics; raises `FormatError` for missing chunks where `strict`"
-    m = as_manifest(data); look_for_missing([(j['img'], [j['c']]) for j in _jobs(m, channels)], strict)
-    out = _preprocess(m, channels, workers, 'write' if write else 'keep')
+    m = as_manifest(data); jobs = _jobs(m, channels)
+    look_for_missing([(j.img, [j.c]) for j in jobs], strict)
+    out = _preprocess(m, jobs, workers, 'write' if write else 'keep')
     lost = [uri for uri, of in m.statistics.items() if any('fov_statistics' in levels for levels in of.values())]
     if lost and m is not data and m.path is None:
         warnings.warn(f"{lost[0]}{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: such a file can hold no statistics, so these are shown and not kept; a manifest file keeps them beside it: give a CSV with the files in its column 'source'")
@@ -351,46 +367,72 @@ def look_for_missing(
     for img, channels in used: images.setdefault(img.uri, (img, set()))[1].update(channels)
     warn_of_missing([img.view(c=sorted(cs)) for img, cs in images.values()], strict)
 
-def _preprocess(m, channels, workers, how):
-    "Write the statistics, keep them in the manifest, or fill there what is stored nowhere"
-    jobs = _jobs(m, channels)
-    any_train, dataset, rows, new = any(j['train'] for j in jobs), {}, [], {}
-    for j in progress(jobs, 'intensity statistics'):
-        img, ch, name = j['img'], j['img'].channels[j['c']], j['img'].file_channels[j['c']]; kind = (j['role'], ch)
-        voxels = _voxels_of(img, j['c']) # before they are measured: what changes meanwhile is found out
-        into = dataset.setdefault(kind, Moments(img.dtype)) if j['train'] or not any_train else None
-        one = measure(img, j['c'], workers, into); out = one.pop('left_out'); fov = one.get('fov_statistics', {})
-        if voxels: voxels |= {k: fov[k] for k in ('mean', 'std') if fov}
-        _, levels, of = new.setdefault(img.uri, (img, {}, {}))
-        levels[name], of[name] = one, voxels
-        rows.append(dict(sample=j['sample'], channel=ch, **fov, constant_timepoints=out['constant'],
-                         not_finite_timepoints=out['not_finite'], voxels_left_out=out['voxels'], expected=j['partial']))
-    done = {kind: d.summary() for kind, d in dataset.items() if d.n}
-    kinds = {(j['img'].uri, j['img'].file_channels[j['c']]): (j['role'], j['img'].channels[j['c']]) for j in jobs}
-    _store(m, new, {k: done[kind] for k, kind in kinds.items() if kind in done}, how)
-    return _report(pd.DataFrame(rows)).drop(columns='expected', errors='ignore')
-
 # %% ../nbs/12_normalize.ipynb #c019
-def _store(m, new, dataset, how):
-    plates, beside = {}, any(not img.group or how == 'write' and m.statistics.get(img.uri) for img, *_ in new.values())
-    for img, chans, voxels in new.values():
-        for ch, levels in chans.items():
-            if (img.uri, ch) in dataset: levels['dataset_statistics'] = dataset[img.uri, ch]
-        _write(m, img, {c: {k: v for k, v in l.items() if v} for c, l in chans.items()}, voxels, how)
-        root = plate_root(img.uri) if img.group else None
-        of = {c: {'dataset_statistics': dataset[img.uri, c]} for c in chans if (img.uri, c) in dataset}
-        if root and how == 'write': plates.setdefault(root, {}).update(of)
+def _preprocess(m, jobs, workers, how):
+    "Measure, then 'write' the statistics, 'keep' them in the manifest, or 'fill' there what is stored nowhere"
+    _measure_jobs(jobs, workers)
+    _store(m, jobs, how)
+    _warn_of_left_out(jobs)
+    return pd.DataFrame([dict(sample=j.sample, channel=j.name, **j.levels.get('fov_statistics', {}),
+                              constant_timepoints=j.left_out['constant'], not_finite_timepoints=j.left_out['not_finite'],
+                              voxels_left_out=j.left_out['voxels']) for j in jobs])
+
+def _measure_jobs(jobs, workers):
+    "Statistics of each channel of each image; and of each channel in all training images, or in all where none is for training"
+    any_train, dataset = any(j.train for j in jobs), {} # (role, channel) → moments of its voxels in all images
+    for j in progress(jobs, 'intensity statistics'):
+        j.voxels = _voxels_of(j.img, j.c) # before they are measured: what changes meanwhile is found out
+        counts = j.train or not any_train
+        into = dataset.setdefault((j.role, j.name), Moments(j.img.dtype)) if counts else None
+        j.levels = measure(j.img, j.c, workers, into)
+        j.left_out, fov = j.levels.pop('left_out'), j.levels.get('fov_statistics')
+        if j.voxels and fov: j.voxels |= {k: fov[k] for k in ('mean', 'std')}
+    done = {channel: moments.summary() for channel, moments in dataset.items() if moments.n}
+    for j in jobs:
+        if (j.role, j.name) in done: j.levels['dataset_statistics'] = done[j.role, j.name]
+        j.levels = {level: stats for level, stats in j.levels.items() if stats}
+
+# %% ../nbs/12_normalize.ipynb #d8a2
+def _store(m, jobs, how):
+    "Write into the attributes of images and of their plates; what cannot or shall not be written goes into the manifest"
+    images, plates = {}, {}
+    for j in jobs: images.setdefault(j.img.uri, []).append(j)
+    beside = any(not of[0].img.group or how == 'write' and m.statistics.get(uri) for uri, of in images.items())
+    for uri, of in images.items():
+        if how != 'write' or not of[0].img.group: _keep(m, of, how == 'fill'); continue
+        _write(m, of)
+        for_plate = {j.name_in_file: {k: v for k, v in j.levels.items() if k == 'dataset_statistics'} for j in of}
+        if root := plate_root(uri): plates.setdefault(root, {}).update({c: d for c, d in for_plate.items() if d})
     for root, stats in plates.items(): update_group(root, {'normalization': stats})
     if m.path and beside: m.write_statistics()
 
-def _report(df):
-    "Warn once of what was left out"
-    for col, what in (('constant_timepoints', 'constant'), ('not_finite_timepoints', 'without a finite voxel')):
-        bad = df[df[col].map(len) > 0] if len(df) else df
-        if len(bad): warnings.warn(f"{plural(sum(map(len, bad[col])), 'timepoint')} {what} left out of the statistics, and of training where a source channel or all targets are so: " + ', '.join(f"{r['sample']} {r.channel} t={r[col]}" for _, r in bad.head(5).iterrows()))
-    odd = df[(df.voxels_left_out > 0) & ~df.expected] if len(df) else df # voxels of a value that marks them as unknown are no surprise
-    if len(odd): warnings.warn(f"{odd.voxels_left_out.sum()} voxels that are NaN, infinite or beyond {_MOST:.2g} left out of the statistics, in " + ', '.join(dict.fromkeys(odd['sample'].head(5))))
-    return df
+def _write(m, jobs):
+    "Merge the statistics of an image's channels into its attributes; what the manifest kept of them is older, and goes"
+    img, known = jobs[0].img, m.statistics.setdefault(jobs[0].img.uri, {})
+    img.update_attrs({'normalization': {j.name_in_file: j.levels for j in jobs},
+                      _VOXELS: {j.name_in_file: j.voxels for j in jobs if j.voxels}})
+    for j in jobs:
+        old = known.get(j.name_in_file, {})
+        known[j.name_in_file] = {k: v for k, v in old.items() if k not in (*j.levels, 'voxels')}
+
+def _keep(m, jobs, only_gaps):
+    "Keep the statistics of an image's channels in the manifest; `only_gaps`: those levels that are not stored with the image"
+    known = m.statistics.setdefault(jobs[0].img.uri, {})
+    for j in jobs:
+        stored = stored_statistics(j.img, j.name_in_file) if only_gaps else {}
+        new = {level: stats for level, stats in j.levels.items() if level not in stored}
+        if j.voxels: new['voxels'] = j.voxels
+        known[j.name_in_file] = known.get(j.name_in_file, {}) | new
+
+def _warn_of_left_out(jobs):
+    "Warn once of timepoints, and once of voxels, that were left out"
+    for key, what in (('constant', 'constant'), ('not_finite', 'without a finite voxel')):
+        bad = [j for j in jobs if j.left_out[key]]
+        n, some = sum(len(j.left_out[key]) for j in bad), ', '.join(f'{j.sample} {j.name} t={j.left_out[key]}' for j in bad[:5])
+        if bad: warnings.warn(f"{plural(n, 'timepoint')} {what} left out of the statistics, and of training where a source channel or all targets are so: {some}")
+    odd = [j for j in jobs if j.left_out['voxels'] and not j.partial] # of a value that marks the unknown they are no surprise
+    n, some = sum(j.left_out['voxels'] for j in odd), ', '.join(dict.fromkeys(j.sample for j in odd[:5]))
+    if odd: warnings.warn(f"{n} voxels that are NaN, infinite or beyond {_LARGEST:.2g} left out of the statistics, in {some}")
 
 # %% ../nbs/12_normalize.ipynb #c027
 def read_statistics(
@@ -414,7 +456,7 @@ def warn_of_stale(
     for i in (range(len(m)) if rows is None else rows):
         for role, names in channels.items():
             row = m[int(i)]
-            if role not in row or not isinstance(row[role], (str, list)): continue
+            if not _has_image(row, role): continue
             img = m.open(int(i), role)
             chosen = [c for c in row[f'{role}_channels'] or img.channels if not names or c in names]
             for c in img.indices(chosen): jobs.setdefault((img.uri, img.channels[c]), (img, c, row['sample']))
@@ -428,23 +470,31 @@ def warn_of_stale(
 def _fresh(m, img, c):
     "Are the statistics that would be read those of the voxels there are? None where nothing says so"
     name = img.file_channels[c]; kept = m.statistics.get(img.uri, {}).get(name, {})
-    if any(f'{l}_statistics' in kept for l in ('dataset', 'fov', 'timepoint')): return _still(img, c, kept['voxels']) if 'voxels' in kept else None
-    stored, known = stored_statistics(img, name).get('fov_statistics', {}), _named(_named(img.attrs, _VOXELS), name)
+    if any(f'{level}_statistics' in kept for level in ('dataset', 'fov', 'timepoint')): # these are read
+        return _still(img, c, kept['voxels']) if 'voxels' in kept else None
+    stored, known = stored_statistics(img, name).get('fov_statistics', {}), _dict_in(_dict_in(img.attrs, _VOXELS), name)
     if not known or any(known.get(k) != stored.get(k) for k in ('mean', 'std')): return None # another program has measured since
     return _still(img, c, known)
 
 # %% ../nbs/12_normalize.ipynb #c030
-METHODS = dict(zscore=('mean', 'std'), median_iqr=('median', 'iqr'), percentile=('p1', 'p99_p1'))
+METHODS = dict(zscore=('mean', 'std'), median_iqr=('median', 'iqr'), percentile=('p1', 'p99_p1'), identity=()) # shift, scale
 LEVELS = ('dataset', 'fov', 'timepoint', 'image')
 
 @dataclass(frozen=True)
 class Normalization:
     "How intensities are brought to a common size"
-    method: str = 'zscore' # 'zscore', 'median_iqr' or 'percentile'
-    level: str = 'fov' # statistics of the 'dataset', the 'fov', the 'timepoint'; 'image' measures the field of view itself, whatever is stored
+    method: str = 'zscore' # 'zscore', 'median_iqr', 'percentile' or 'identity'
+    level: str = 'fov' # statistics of the 'dataset', the 'fov', the 'timepoint'; 'image' measures, whatever is stored
     def __post_init__(self):
         for name, known in (('method', METHODS), ('level', LEVELS)):
             if getattr(self, name) not in known: raise ConfigError(f"normalisation {name} {getattr(self, name)!r}: {did_you_mean(getattr(self, name), known)}")
+        if self.method == 'identity': object.__setattr__(self, 'level', 'dataset') # everywhere the same
+
+    @property
+    def needs_stored(self)->bool:
+        "Does it go by statistics that are stored? Not where it measures the image itself, and not the identity"
+        return self.method != 'identity' and self.level != 'image'
+
     def to_dict(self)->dict:
         "Plain strings, for JSON"
         return asdict(self)
@@ -458,12 +508,14 @@ class Normalization:
 # %% ../nbs/12_normalize.ipynb #c031
 @patch
 def coefficients(self:Normalization,
-    stats:dict, # statistics with at least the two this method needs
+    stats:dict, # statistics with at least the two this method needs; the identity needs none, and looks at none
     what:str='a channel', # whose they are, for the warning where it varies and its spread is 0 all the same
 )->tuple: # (shift, scale), scale > 0; raises `MissingStatisticsError`
     "Shift and scale from statistics"
+    if self.method == 'identity': return 0., 1.
     if not isinstance(stats, dict): raise MissingStatisticsError(f'statistics are numbers by name, not {str(stats)[:30]!r}; run preprocess')
-    if self.method == 'percentile' and 'p99_p1' not in stats and {'p1', 'p99'} <= set(stats): stats = {**stats, 'p99_p1': stats['p99'] - stats['p1']}
+    ends = [stats.get(k) for k in ('p1', 'p99')] # some tools store these and not their difference
+    if 'p99_p1' not in stats and all(map(_is_number, ends)): stats = {**stats, 'p99_p1': ends[1] - ends[0]}
     missing = [k for k in METHODS[self.method] if not _is_number(stats.get(k))]
     if missing: raise MissingStatisticsError(f"statistics lack {' and '.join(missing)}, which {self.method} needs; run preprocess")
     shift, scale = (float(stats[k]) for k in METHODS[self.method])
@@ -489,8 +541,9 @@ def of(self:Normalization,
     t:int|None=None, # timepoint, for level 'timepoint'
 )->tuple: # (shift, scale); raises `MissingStatisticsError`
     "Shift and scale for a channel of a field of view"
+    if self.method == 'identity': return 0., 1.
     where = f"{m.open(i, role).uri}, channel {channel}"
-    if self.level == 'image': stats = _measured(m, i, role, channel)
+    if self.level == 'image': stats = _image_statistics(m, i, role, channel)
     else:
         known = read_statistics(m, i, role, channel)
         stats = known.get('timepoint_statistics', {}).get(str(t)) if self.level == 'timepoint' else known.get(f'{self.level}_statistics')
@@ -498,7 +551,7 @@ def of(self:Normalization,
     try: return self.coefficients(stats, f'channel {channel}')
     except MissingStatisticsError as e: raise MissingStatisticsError(f'{where}: {e}') from e
 
-def _measured(m, i, role, channel):
+def _image_statistics(m, i, role, channel):
     "Statistics of the field of view itself, measured once and kept in the manifest"
     img = m.open(i, role); c = img.index(channel); known = m.statistics.setdefault(img.uri, {}).setdefault(img.file_channels[c], {})
     if 'image_statistics' not in known or _still(img, c, known.get('image_voxels') or {}) is False:
@@ -513,11 +566,14 @@ def ensure_statistics(
     norms:dict, # {role: Normalization}
 )->bool: # was anything measured?
     "Measure the statistics that are needed and stored nowhere, without writing them"
-    need = []
-    for i, row in enumerate(m):
-        for role, norm in norms.items():
-            if role not in row or not isinstance(row[role], (str, list)) or norm.level == 'image': continue
-            levels = [read_statistics(m, i, role, c) for c in (row[f'{role}_channels'] or m.open(i, role).channels)]
-            if any(f'{norm.level}_statistics' not in l for l in levels): need.append(i)
-    if need: _preprocess(m, None, None, 'fill')
-    return bool(need)
+    lacks = any(_lacks(m, i, role, norm.level) for i, row in enumerate(m) for role, norm in norms.items()
+                if norm.needs_stored and _has_image(row, role))
+    roles = [r for r in ('source', 'target') if r not in norms or norms[r].method != 'identity']
+    if lacks: _preprocess(m, _jobs(m, roles=roles), None, 'fill')
+    return lacks
+
+def _lacks(m, i, role, level):
+    "Has a channel of a field of view no statistics at this level?"
+    channels = m[i][f'{role}_channels'] or m.open(i, role).channels
+    return any(f'{level}_statistics' not in read_statistics(m, i, role, c) for c in channels)
+

@@ -259,7 +259,7 @@ def check(
     return 1 if 'error' in set(problems.severity) else 0
 
 # %% ../nbs/90_cli.ipynb #c016
-@command('train.fit', but='callbacks cache source_norm target_norm',
+@command('train.fit', but='callbacks cache source_norm target_norm tasks',
     model='name of a network: unet2d, unet3d, unext2, monai:…; its options stand in an experiment file, such as model.widths=[4,8]',
     loss='mse, l1 or mixed; options stand in an experiment file, such as train.loss.name=mixed train.loss.l1=.3',
     tfms='augmentations: none, light, standard, strong, or names such as FlipTurn Noise; options stand in an experiment file',

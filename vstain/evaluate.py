@@ -28,7 +28,7 @@ class Pair:
     sample:str # its name in the manifest
     row:pd.Series # its row
     prediction:Image # with channels `<target>_prediction`
-    truth:Image # with the target channels
+    truth:Image|None # with the target channels; None for a row that has none
     channels:list # names of the target channels
     weight:Image|None=None # 0 where the truth is not known: one channel for all targets, or one for each
     suffix:str='_prediction' # what prediction channels end in
@@ -61,13 +61,21 @@ def pair_up(
     truth:Manifest, # its targets are the truth
     suffix:str='_prediction', # what the prediction adds to a target channel's name; '' for other programs' predictions
     classes=None, # target channels that are classes, as `fit` takes them; by default those that the prediction says
-)->list: # a `Pair` for each sample with a target; raises `MissingImageError`, `MissingChannelError`, `ShapeError`, `ManifestError`
+    rows=None, # numbers of the rows to pair, whether they have a target or not; by default all that have one
+    channels=None, # what an array predicts of a row without a target; by default 'stain'
+)->list: # a `Pair` for each of the rows; raises `MissingImageError`, `MissingChannelError`, `ShapeError`, `ManifestError`
     "Predictions and truths that belong together"
-    known = [i for i in range(len(truth)) if truth.has('target') and isinstance(truth[i]['target'], (str, list))]
+    if rows is None: rows = _rows_with_truth(truth)
+    find, names = _finder(prediction, truth), [channels] if isinstance(channels, str) else channels or ['stain']
+    return [_pair(truth, i, find, suffix, classes) if _has_truth(truth, i) else _without_truth(truth, i, find, suffix, names) for i in rows]
+
+def _has_truth(m, i): return m.has('target') and isinstance(m[i]['target'], (str, list))
+
+def _rows_with_truth(truth):
+    known = [i for i in range(len(truth)) if _has_truth(truth, i)]
     if not known: raise ManifestError(f"no truth to compare with: none of the {plural(len(truth), 'sample')} has a target; say target=[…] where the manifest is made")
     if len(known) < len(truth): warnings.warn(f"{len(truth) - len(known)} of {plural(len(truth), 'sample')} have no target and are left out")
-    find = _finder(prediction, truth)
-    return [_pair(truth, i, find, suffix, classes) for i in known]
+    return known
 
 def _finder(prediction, truth):
     "Function sample → image or array, and where that is"
@@ -97,6 +105,12 @@ def _pair(truth, i, find, suffix, classes=None):
     weight = _weight(truth, i, channels)
     if weight is not None: weight = _on_truth(weight, img, True); _check_weight(sample, weight, img)
     return Pair(sample, row, found, img, channels, weight, suffix, of)
+
+def _without_truth(m, i, find, suffix, channels):
+    row = m[i]
+    found = _as_image(find(row['sample']), [c + suffix for c in channels], m.open(i), row['sample'])
+    predicted = [c.removesuffix(suffix) for c in found.channels if c.endswith(suffix)]
+    return Pair(row['sample'], row, found, None, predicted, suffix=suffix)
 
 def _classes_of(img):
     "The classes that `predict` wrote into the attributes of a prediction; none where it is older, or of another program"

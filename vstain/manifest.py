@@ -7,6 +7,7 @@ __all__ = ['make_datasplit', 'as_manifest', 'Manifest', 'ROLES', 'SPLITS']
 
 # %% ../nbs/11_manifest.ipynb #c002
 import csv, fnmatch, glob, io, itertools, json, math, re, warnings
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from fsspec.core import url_to_fs
 
-from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError, atomic_path, did_you_mean, n_cpus,
-                         foreign_json, plural, rng_for, validated, write_json)
+from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError,
+                         atomic_path, did_you_mean, foreign_json, n_cpus, plural, rng_for, validated, write_json)
 from .image import scale_text
 from .remote import RemotePath, as_path, reach
-from .store import Image, choose_channels, find_channels, from_array, is_plate, list_fovs, name_channels, open_image, _MAKERS, _READERS
-from .table import Manifest, ROLES, SPLITS, _as_list, _as_source, _in_threads, _missing, _named_channels, _names, _split_name, _uri
+from .store import (Image, choose_channels, find_channels, from_array, is_plate, list_fovs, name_channels, open_image,
+                          _MAKERS, _READERS)
+from .table import (Manifest, ROLES, SPLITS, as_names, cell_list, cell_paths, in_threads, is_missing, like_source,
+                          named_channels, split_name)
 
 _all_ = ['Manifest', 'ROLES', 'SPLITS'] # made in `table`, asked for here
 
@@ -71,26 +74,27 @@ def from_ome_zarr(cls:Manifest,
     if not uris: raise MissingImageError(f'{uri}: no file or folder fits the pattern')
     fovs = [f for root, stem in zip(uris, _unique_stems(uris)) for f in _fovs(root, stem, len(uris) > 1)]
     fovs = _choose_wells(fovs, wells, without, uri)
-    if not fovs: raise ManifestError(f'{uri}: no field of view' + (f" in wells {', '.join(_names(wells))}" if wells else ''))
+    if not fovs: raise ManifestError(f'{uri}: no field of view' + (f" in wells {', '.join(as_names(wells))}" if wells else ''))
     asked = (('source', source, source_names), ('target', target, target_names), ('weight', weight, None))
-    said = {r: _named_channels(r, v, names) for r, v, names in asked}
-    return cls(pd.DataFrame(_in_threads(lambda f: _ome_row(f, said, labels), fovs, 'fields of view')))._taken(timepoints, expand)
+    said = {r: named_channels(r, v, names) for r, v, names in asked}
+    return cls(pd.DataFrame(in_threads(lambda f: _ome_row(f, said, labels), fovs, 'fields of view')))._taken(timepoints, expand)
 
 def _fovs(root, stem, many):
     "A dictionary for each field of view of a plate, a group of images or an image"
     plate, out = is_plate(root), []
     for name, fov in list_fovs(root).items():
         well = dict(plate=stem, well=name.rsplit('/', 1)[0], fov=name.rsplit('/', 1)[1]) if plate else {}
-        out.append(dict(sample='/'.join(p for p in ([stem] if many or not name else []) + [name] if p), split='train', source=fov) | well)
+        sample = '/'.join(p for p in (stem if many or not name else '', name) if p)
+        out.append(dict(sample=sample, split='train', source=fov) | well)
     if many and not out: warnings.warn(f'{root}: no field of view in it; left out')
     return out
 
 def _choose_wells(fovs, wells, without, uri):
     "The fields of view in the wells to keep; raises `ManifestError` for a well that is not there"
     there = list(dict.fromkeys(f['well'] for f in fovs if 'well' in f))
-    for w in [*_names(wells), *_names(without)]:
+    for w in [*as_names(wells), *as_names(without)]:
         if not fnmatch.filter(there, w): raise ManifestError(f'{uri}: no field of view in wells {w}; {did_you_mean(w, there)}')
-    def _fits(f, patterns): return any(fnmatch.fnmatch(f.get('well', ''), w) for w in _names(patterns))
+    def _fits(f, patterns): return any(fnmatch.fnmatch(f.get('well', ''), w) for w in as_names(patterns))
     return [f for f in fovs if (not wells or _fits(f, wells)) and not _fits(f, without)]
 
 # %% ../nbs/11_manifest.ipynb #c007
@@ -101,7 +105,7 @@ def _ome_row(fov, said, labels):
         find_channels(img, of.get(f'{role}_in_file', {}).values() or of[f'{role}_channels'])
         row |= {role: uri, **of}
     if labels:
-        wanted, there = img.labels() if labels is True else _names(labels), img.labels()
+        wanted, there = img.labels() if labels is True else as_names(labels), img.labels()
         for l in wanted:
             if l not in there: raise MissingChannelError(f"{uri} has no labels {l!r}; {did_you_mean(l, there)}")
         if wanted: row |= dict(labels=f'{uri}/labels', labels_channels=wanted)
@@ -118,9 +122,11 @@ def concat(cls:Manifest,
     if not many: raise ManifestError('concat: give at least one manifest')
     samples = [s for m in many for s in m.df['sample']]
     prefixes = list(named) if named else range(len(many)) if len(set(samples)) < len(samples) else None
-    frames = [m.df if prefixes is None else m.df.assign(sample=[f'{p}/{s}' for s in m.df['sample']]) for m, p in zip(many, prefixes or many)]
+    frames = [m.df for m in many]
+    if prefixes is not None: frames = [f.assign(sample=[f'{p}/{s}' for s in f['sample']]) for f, p in zip(frames, prefixes)]
     columns = set().union(*frames)
-    frames = [f.astype({c: 'boolean' for c in f if f[c].dtype == bool}) if set(f) < columns else f for f in frames] # a gap would turn them into objects
+    def _nullable(f): return f.astype({c: 'boolean' for c in f if f[c].dtype == bool}) # a gap would turn bool into objects
+    frames = [_nullable(f) if set(f) < columns else f for f in frames]
     def _merged(name): return {k: v for m in many for k, v in getattr(m, name).items()}
     return cls(pd.concat(frames, ignore_index=True), _merged('arrays'), _merged('statistics'))
 
@@ -136,7 +142,8 @@ def cycle(cls:Manifest,
     weights = list(weights) if weights is not None else [1]*len(many)
     if len(weights) != len(many) or not all(isinstance(w, Real) and w > 0 for w in weights): raise ManifestError(f'cycle: {len(many)} manifests need as many weights above 0, not {weights}')
     m = cls.concat(dict(zip(manifests, many)) if isinstance(manifests, dict) else many)
-    share = pd.DataFrame(dict(of=np.repeat(range(len(many)), [len(x) for x in many]), split=m.df['split'], draw=m.df['draw'] if 'draw' in m.df else 1.))
+    drawn = m.df['draw'] if 'draw' in m.df else 1.
+    share = pd.DataFrame(dict(of=np.repeat(range(len(many)), [len(x) for x in many]), split=m.df['split'], draw=drawn))
     share['draw'] *= share['of'].map(dict(enumerate(weights)))/share.groupby(['of', 'split'])['draw'].transform('sum')
     return m._like(m.df.assign(draw=share['draw']/share.groupby('split')['draw'].transform('sum')))
 
@@ -166,11 +173,11 @@ def _regex(what, files):
         stars = [('**/', '((?:.*/)?)'), ('*', '([^/]*)'), ('?', '([^/])')]
         body, dot = re.escape(what.removesuffix('.*')), '(?:\\.[^./]+)' if what.endswith('.*') else ''
         for star, rx in stars: body = body.replace(re.escape(star), rx)
-        return re.compile(_named(body, '[^/]+?') + dot)
+        return re.compile(_fields_named(body, '[^/]+?') + dot)
     if any(f.startswith(what.rstrip('/') + '/') for f in files): return re.compile(re.escape(what.rstrip('/')) + f'/(.*){ends}', re.I)
     return re.compile(f'(.*){re.escape(what)}' + ('' if what.lower().endswith(_IMAGES) else ends), re.I)
 
-def _named(escaped, what):
+def _fields_named(escaped, what):
     "Fields such as {well} as named groups; the second of a name stands for the same text"
     seen = set()
     def _group(m):
@@ -219,11 +226,13 @@ def from_folder(cls:Manifest,
     if target is None and (target_channels is not None or target_names is not None):
         target = source
         if isinstance(axes, dict): axes = {'target': axes.get('source')} | axes
-    roles = {r: w if isinstance(w, dict) else {None: w} for r, w in dict(source=source, target=target, labels=labels, weight=weight).items() if w is not None}
+    given = dict(source=source, target=target, labels=labels, weight=weight)
+    roles = {r: w if isinstance(w, dict) else {None: w} for r, w in given.items() if w is not None}
     files, masks = _object_masks(_all_files(folder), roles)
     found = _sort_files(folder, files, {(r, c): p for r, w in roles.items() for c, p in w.items()})
     rows = _paired_rows(folder, roles, found, partial) if paired else _unpaired_rows(folder, roles, found)
-    said = dict(source=_named_channels('source', source_channels, source_names), target=_named_channels('target', target_channels, target_names))
+    said = dict(source=named_channels('source', source_channels, source_names),
+                target=named_channels('target', target_channels, target_names))
     _add_masks(folder, rows, found, masks, partial)
     for row in rows:
         for role in [r for r in roles if r in row]:
@@ -266,12 +275,7 @@ def _add_masks(folder, rows, found, masks, partial):
 def _paired_rows(folder, roles, found, partial, first='source'):
     samples = sorted(set().union(*found.values()))
     lacking = {k: [s for s in samples if s not in f] for k, f in found.items()}
-    worst = max(lacking, key=lambda k: len(lacking[k]))
-    if lacking[worst] and not partial:
-        n, role = len(lacking[worst]), ' '.join(filter(None, worst))
-        whole, more = any(all(s in f for f in found.values()) for s in samples), any(len(f) > len(found[first, c]) for f in found.values() for c in roles[first])
-        raise ManifestError(f"{folder}: {n} of {plural(len(samples), 'sample')} lack{'s' if n == 1 else ''} a file for {role} {roles[worst[0]][worst[1]]!r}: {', '.join(lacking[worst][:5])}; add the files, " + ('make the patterns fit, or say partial=True' if whole else 'or make the patterns fit')
-                            + "; files with one mask for each object are found as source='{id}/…', labels='{id}/…'"*('labels' in roles or more))
+    if any(lacking.values()) and not partial: raise ManifestError(f'{folder}: {_what_lacks(roles, found, samples, lacking, first)}')
     rows = []
     for s in [s for s in samples if all(s in found[first, c] for c in roles[first])]:
         rows.append({})
@@ -280,6 +284,17 @@ def _paired_rows(folder, roles, found, partial, first='source'):
             if parts: rows[-1] |= _row(folder, s, role, parts)
     if not rows: raise ManifestError(f"{folder}: no sample has all channels of the {first}, {', '.join(map(str, roles[first]))}")
     return rows
+
+def _what_lacks(roles, found, samples, lacking, first):
+    "Which role and channel lacks the most files, and what to do"
+    role, channel = worst = max(lacking, key=lambda k: len(lacking[k]))
+    n, names = len(lacking[worst]), ', '.join(lacking[worst][:5])
+    what = f"{n} of {plural(len(samples), 'sample')} lack{'s'*(n == 1)} a file for {' '.join(filter(None, worst))}"
+    some_are_whole = any(all(s in f for f in found.values()) for s in samples)
+    do = 'make the patterns fit, or say partial=True' if some_are_whole else 'or make the patterns fit'
+    if 'labels' in roles or any(len(f) > len(found[first, c]) for f in found.values() for c in roles[first]):
+        do += "; files with one mask for each object are found as source='{id}/…', labels='{id}/…'"
+    return f'{what} {roles[role][channel]!r}: {names}; add the files, {do}'
 
 def _unpaired_rows(folder, roles, found):
     "A row has a source or a target, never both"
@@ -293,7 +308,7 @@ _BY_NDIM = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
 
 def _array_image(a, axes, chosen, scale, uri):
     "An image of an array, a dictionary of arrays or an image; `chosen` are channels and what to call them"
-    return choose_channels(a if isinstance(a, Image) else _whole_array(a, axes, scale, uri), *(_names(v) or None for v in chosen))
+    return choose_channels(a if isinstance(a, Image) else _whole_array(a, axes, scale, uri), *(as_names(v) or None for v in chosen))
 
 def _whole_array(a, axes, scale, uri):
     if isinstance(a, dict):
@@ -324,9 +339,10 @@ def from_arrays(cls:Manifest,
     target_names=None, # what to call the target's channels; by default by their numbers
 )->Manifest: # raises `ManifestError`, `ShapeError`
     "A manifest of arrays in memory"
-    if not paired: return _unpaired_arrays(source, target, labels, weight, (source_channels, source_names), (target_channels, target_names), axes=axes, scale=scale, split=split, samples=samples)
-    arrays, cols, samples = {}, {}, [str(s) for s in samples] if samples is not None else None
     chosen = dict(source=(source_channels, source_names), target=(target_channels, target_names))
+    if not paired:
+        return _unpaired_arrays(source, target, labels, weight, chosen, axes=axes, scale=scale, split=split, samples=samples)
+    arrays, cols, samples = {}, {}, [str(s) for s in samples] if samples is not None else None
     for role, what in dict(source=source, target=target, labels=labels, weight=weight).items():
         if what is None: continue
         many = _many_arrays(what, samples)
@@ -334,18 +350,21 @@ def from_arrays(cls:Manifest,
         if len(many) != len(samples): raise ManifestError(f"{role}: {plural(len(many), 'array')} for {plural(len(samples), 'sample')} ({', '.join(samples[:4])}{' …' if len(samples) > 4 else ''})")
         for s, a in many.items():
             uri = f'array://{role}/{s}/{next(_NUMBERS)}'
-            arrays[uri] = _array_image(a, _of_role(axes, role), chosen.get(role, (None, None)), _of_role(scale, role), uri)
-            cols.setdefault(role, []).append(uri); cols.setdefault(f'{role}_channels', []).append(arrays[uri].channels if arrays[uri].named or not arrays[uri].by_number else [])
+            img = _array_image(a, _of_role(axes, role), chosen.get(role, (None, None)), _of_role(scale, role), uri)
+            arrays[uri] = img; cols.setdefault(role, []).append(uri)
+            cols.setdefault(f'{role}_channels', []).append(img.channels if img.named or not img.by_number else [])
     return cls(pd.DataFrame(dict(sample=samples, **cols) | ({'split': split} if split is not None else {})), arrays)
 
 # %% ../nbs/11_manifest.ipynb #c036
-def _unpaired_arrays(source, target, labels, weight, source_channels, target_channels, **options):
+def _unpaired_arrays(source, target, labels, weight, chosen, **options):
     if labels is not None or weight is not None: raise ManifestError('paired=False is for sources and targets, not labels or weights')
-    return Manifest.concat([_one_role('source', source, source_channels, options), _one_role('target', target, target_channels, options)])
+    roles = dict(source=source, target=target)
+    return Manifest.concat([_of_one_role(r, arrays, *chosen[r], options) for r, arrays in roles.items()])
 
-def _one_role(role, arrays, channels, options):
+def _of_one_role(role, arrays, channels, names, options):
     "A manifest whose rows have nothing but one role"
-    m = Manifest.from_arrays(arrays, source_channels=channels[0], source_names=channels[1], **{k: _of_role(v, role) for k, v in options.items()})
+    options = {k: _of_role(v, role) for k, v in options.items()}
+    m = Manifest.from_arrays(arrays, source_channels=channels, source_names=names, **options)
     df = m.df.assign(sample=[f'{role}/{s}' for s in m.df['sample']])
     if role != 'source': df = df.rename(columns={'source': role, 'source_channels': f'{role}_channels'}).assign(source=None)
     return Manifest(df, m.arrays)
@@ -359,7 +378,7 @@ def _many_arrays(what, samples):
 def _sidecar(path): return Path(f'{path}.json')
 
 @patch
-def _table(self:Manifest):
+def _as_table(self:Manifest):
     if self.arrays: raise ManifestError('this manifest holds arrays in memory, which a table cannot; write them as OME-Zarr or TIFF first')
     df = self.df.copy()
     for c in [c for r in ROLES for c in (r, f'{r}_channels', f'{r}_in_file') if c in df]:
@@ -378,7 +397,7 @@ def to_csv(self:Manifest,
     path, # file to write or replace
 )->Path:
     "Write the manifest as CSV, with a JSON file beside it"
-    with atomic_path(path) as p: self._table().to_csv(p, index=False)
+    with atomic_path(path) as p: self._as_table().to_csv(p, index=False)
     self.path = Path(path); self.write_statistics(path)
     return self.path
 
@@ -387,7 +406,7 @@ def to_parquet(self:Manifest,
     path, # file to write or replace
 )->Path:
     "Write the manifest as Parquet, with a JSON file beside it"
-    with atomic_path(path) as p: self._table().to_parquet(p, index=False)
+    with atomic_path(path) as p: self._as_table().to_parquet(p, index=False)
     self.path = Path(path); self.write_statistics(path)
     return self.path
 
@@ -398,7 +417,7 @@ def _split_tables(path):
     "(split or None, table): one table, or those of a folder that are named for a split"
     if _is_url(path) or not Path(path).is_dir(): return [(None, path)]
     there = [f for f in sorted(Path(path).iterdir()) if f.suffix.lower() in _TABLES]
-    found = [(_split_name(f.stem), f) for f in there if _split_name(f.stem)]
+    found = [(split_name(f.stem), f) for f in there if split_name(f.stem)]
     if not found: raise ManifestError(f"{path}: no table named for a split, such as train.csv and valid.csv; there {'are' if there else 'is'} {', '.join(f.name for f in there) or 'no table'}")
     return found
 
@@ -452,12 +471,21 @@ def _is_datasplit(path):
     "Is this a CSV whose first row is a crop, not names of columns?"
     if Path(str(path)).suffix.lower() != '.csv' or (not _is_url(path) and not Path(path).is_file()): return False
     first = next(_datasplit_rows(path), (0, []))[1]
-    return len(first) in (3, 5) and _split_name(first[0]) is not None
+    return len(first) in (3, 5) and split_name(first[0]) is not None
 
 def _datasplit_rows(path):
     "(number of the line, cells)"
     lines = ((n, line) for n, line in enumerate(_read_text(path).splitlines(), 1) if line.strip() and not line.startswith('#'))
     for n, line in lines: yield n, [c.strip() for c in next(csv.reader([line], skipinitialspace=True))]
+
+# %% ../nbs/11_manifest.ipynb #cb43
+def _check_columns(columns):
+    "One name of the manifest for each column of the file, and no name twice"
+    if not isinstance(columns, dict): raise ManifestError(f"columns: {{name in the file: name in the manifest}}, not {columns!r}")
+    for c, name in columns.items():
+        if not isinstance(name, str): raise ManifestError(f"columns: {c!r} has one name in the manifest, not {name!r}; where its files are source and target both, call it 'source' and say the channels with source=… and target=…")
+    twice = [n for n in columns.values() if [*columns.values()].count(n) > 1]
+    if twice: raise ManifestError(f"columns: {len(twice)} columns are called {twice[0]!r}; files of several channels are said as {twice[0]}={{channel: column}}")
 
 # %% ../nbs/11_manifest.ipynb #c043
 @patch(cls_method=True)
@@ -476,18 +504,12 @@ def from_csv(cls:Manifest,
     _check_columns(columns or {})
     given = dict(source=source, target=target, labels=labels or {}, weight=weight or {})
     files = [f for g in given.values() if isinstance(g, dict) for f in g.values()]
-    text = ['sample', 'timepoints', *(f'{r}{end}' for r in ROLES for end in ('', '_channels', '_in_file', '_axes', '_scene')), *(columns or {}), *files]
+    of_roles = [f'{r}{end}' for r in ROLES for end in ('', '_channels', '_in_file', '_axes', '_scene')]
+    text = ['sample', 'timepoints', *of_roles, *(columns or {}), *files]
     tables = [(split, f, *_read_table(f, text)) for split, f in _split_tables(path)]
     statistics = {k: v for *_, side in tables for k, v in (side.get('statistics') or {}).items()}
-    return cls._from_tables([(split, f, df) for split, f, df, _ in tables], path, columns or {}, given, dict(source=source_names, target=target_names), statistics)
-
-def _check_columns(columns):
-    "One name of the manifest for each column of the file, and no name twice"
-    if not isinstance(columns, dict): raise ManifestError(f"columns: {{name in the file: name in the manifest}}, not {columns!r}")
-    for c, name in columns.items():
-        if not isinstance(name, str): raise ManifestError(f"columns: {c!r} has one name in the manifest, not {name!r}; where its files are source and target both, call it 'source' and say the channels with source=… and target=…")
-    twice = [n for n in columns.values() if [*columns.values()].count(n) > 1]
-    if twice: raise ManifestError(f"columns: {len(twice)} columns are called {twice[0]!r}; files of several channels are said as {twice[0]}={{channel: column}}")
+    called = dict(source=source_names, target=target_names)
+    return cls._from_tables([t[:3] for t in tables], path, columns or {}, given, called, statistics)
 
 @patch(cls_method=True)
 def from_parquet(cls:Manifest,
@@ -510,12 +532,12 @@ def _from_tables(cls:Manifest, tables, path, columns, given, called, statistics)
     df = pd.concat(frames, ignore_index=True)
     if not len(df): raise ManifestError(f'{path}: the table has no rows')
     if 'split' not in df: df = _find_split(df, path)
-    if 'sample' not in df: df.insert(0, 'sample', _unique_stems([(_as_list(u) or [''])[0] for u in df['source']]))
+    if 'sample' not in df: df.insert(0, 'sample', _unique_stems([(cell_list(u) or [''])[0] for u in df['source']]))
     elif len(tables) > 1 and df['sample'].duplicated().any(): df['sample'] = df['split'] + '/' + df['sample'].astype(str)
-    names = {r: _names(given[r]) for r in ('source', 'target') if given[r] is not None and not isinstance(given[r], dict)}
+    names = {r: as_names(given[r]) for r in ('source', 'target') if given[r] is not None and not isinstance(given[r], dict)}
     for role in [r for r in ('source', 'target') if r in names and f'{r}_channels' not in df or called[r] is not None]:
-        if role not in df: df = df.assign(**_as_source(df, role))
-        for c, v in _named_channels(role, names.pop(role, None), called[role]).items(): df[c] = pd.Series([v]*len(df), dtype=object)
+        if role not in df: df = df.assign(**like_source(df, role))
+        for c, v in named_channels(role, names.pop(role, None), called[role]).items(): df[c] = pd.Series([v]*len(df), dtype=object)
     return cls(df, statistics=statistics, path=None if len(tables) > 1 else path).with_channels(**names)
 
 def _renamed(df, path, columns, given):
@@ -526,15 +548,16 @@ def _renamed(df, path, columns, given):
     known = {'sample', 'split', *ROLES} - set(df) - set(columns.values())
     df = df.rename(columns=columns | {c: c.lower() for c in df if str(c).lower() in known})
     for role, g in by_channel.items():
-        there = [{ch: v for ch, c in g.items() if not _missing(v := row[columns.get(c, c)])} for _, row in df.iterrows()]
-        df[role], df[f'{role}_channels'] = pd.Series([[*d.values()] for d in there], dtype=object), pd.Series([[*d] for d in there], dtype=object)
+        there = [{ch: v for ch, c in g.items() if not is_missing(v := row[columns.get(c, c)])} for _, row in df.iterrows()]
+        df[role] = pd.Series([[*d.values()] for d in there], dtype=object)
+        df[f'{role}_channels'] = pd.Series([[*d] for d in there], dtype=object)
     if 'source' not in df: raise ManifestError(f"{path}: no column 'source'; say columns={{'<yours>': 'source', …}}; it has {', '.join(map(str, df.columns))}")
-    for role in [r for r in ROLES if r in df]: df[role] = pd.Series([_near(path, _uri(v)) for v in df[role]], dtype=object)
+    for role in [r for r in ROLES if r in df]: df[role] = pd.Series([_near(path, cell_paths(v)) for v in df[role]], dtype=object)
     return df
 
 def _find_split(df, path):
     "The column whose cells all name splits becomes `split`, where there is one"
-    fit = [c for c in df if c not in ROLES and len(df) and all(map(_split_name, df[c]))]
+    fit = [c for c in df if c not in ROLES and len(df) and all(map(split_name, df[c]))]
     if len(fit) > 1: raise ManifestError(f"{path}: the columns {' and '.join(map(repr, fit))} both name splits; say which with columns={{{fit[0]!r}: 'split'}}")
     return df.rename(columns={c: 'split' for c in fit})
 
@@ -551,12 +574,12 @@ def _near(table, uri):
 def _parse_crop(path, n, cells):
     "Split, raw image, folder of the crop, its classes"
     if len(cells) not in (3, 5): raise FormatError(f'{path}, line {n}: {len(cells)} columns; a crop is "train|validate","<raw>.zarr","<raw dataset>","<truth>.zarr","<truth dataset>/[class,class]"')
-    if not _split_name(cells[0]): raise FormatError(f"{path}, line {n}: the first column must be train or validate, not {cells[0]!r}")
+    if not split_name(cells[0]): raise FormatError(f"{path}, line {n}: the first column must be train or validate, not {cells[0]!r}")
     raw, truth = (f'{cells[1]}/{cells[2]}', f'{cells[3]}/{cells[4]}') if len(cells) == 5 else cells[1:]
     crop, _, names = truth.rstrip('/').rpartition('/')
     names = [c.strip() for c in names.strip('[]').split(',') if c.strip()]
     if not names: raise FormatError(f"{path}, line {n}: {truth!r} must end with classes, such as crop1/[nuc,mito]")
-    return _split_name(cells[0]), _near(path, raw), _near(path, crop), names
+    return split_name(cells[0]), _near(path, raw), _near(path, crop), names
 
 # %% ../nbs/11_manifest.ipynb #c051
 @patch(cls_method=True)
@@ -569,14 +592,17 @@ def from_cellmap(cls:Manifest,
     "A manifest from a datasplit of the CellMap challenge"
     parsed = [_parse_crop(path, n, cells) for n, cells in _datasplit_rows(path)]
     there = sorted({c for *_, names in parsed for c in names})
-    for c in _names(classes):
+    for c in as_names(classes):
         if c not in there: raise ManifestError(f'{path}: no crop lists class {c!r}; {did_you_mean(c, there)}')
     rows = []
     for split, raw, crop, names in parsed:
-        known = [c for c in _names(classes) or names if c in names]
+        known = [c for c in as_names(classes) or names if c in names]
+        if not known: continue
         dataset = next((Path(p).stem for p in crop.split('/') if p.endswith(_WHOLE)), '')
-        if known: rows.append(dict(sample=f"{dataset}/{crop.rsplit('/', 1)[-1]}", split=split, source=raw, source_channels=_names(source), target=[f'{crop}/{c}' for c in known],
-                                   target_channels=known, target_unknown=unknown, dataset=dataset, crop=crop.rsplit('/', 1)[-1]))
+        name = crop.rsplit('/', 1)[-1]
+        rows.append(dict(sample=f'{dataset}/{name}', split=split, source=raw, source_channels=as_names(source),
+                         target=[f'{crop}/{c}' for c in known], target_channels=known, target_unknown=unknown,
+                         dataset=dataset, crop=name))
     if not rows: raise ManifestError(f'{path}: it lists no crops')
     return cls(pd.DataFrame(rows), path=path)
 
@@ -585,19 +611,21 @@ def _crawl(template, **only):
     "(path, fields) of all that fits a template with {fields}; `only` are names or patterns for them"
     fs, path = _file_system(template)
     found = [(None, {})]
-    for part in path.split('/'): found = [hit for hits in _in_threads(lambda f: _crawl_part(fs, *f, part, only), found, 'searching') for hit in hits]
+    for part in path.split('/'):
+        below = in_threads(lambda f: _crawl_part(fs, *f, part, only), found, 'searching')
+        found = [hit for hits in below for hit in hits]
     return fs, found
 
 def _crawl_part(fs, base, fields, part, only):
     for k, v in fields.items(): part = part.replace(f'{{{k}}}', v)
     if not re.search(r'[*{]', part): return [(part if base is None else f'{base}/{part}', fields)]
-    try: names = sorted(e.rstrip('/').rsplit('/', 1)[-1] for e in reach(as_path(_full(fs, base)), lambda: fs.ls(base, detail=False)))
+    try: names = sorted(e.rstrip('/').rsplit('/', 1)[-1] for e in reach(as_path(_full_path(fs, base)), lambda: fs.ls(base, detail=False)))
     except (FileNotFoundError, NotADirectoryError): return []
-    rx = re.compile(_named(re.escape(part), '.+').replace(r'\*', '.*'))
+    rx = re.compile(_fields_named(re.escape(part), '.+').replace(r'\*', '.*'))
     hits = [(f'{base}/{n}', fields | g.groupdict()) for n in names if (g := rx.fullmatch(n))]
-    return [(p, f) for p, f in hits if all(any(fnmatch.fnmatch(v, o) for o in _names(only.get(k, '*'))) for k, v in f.items())]
+    return [(p, f) for p, f in hits if all(any(fnmatch.fnmatch(v, o) for o in as_names(only.get(k, '*'))) for k, v in f.items())]
 
-def _container(path):
+def _split_container(path):
     "A path as (container, dataset in it)"
     parts = path.split('/')
     n = next((k for k, p in enumerate(parts, 1) if p.endswith(_WHOLE)), None)
@@ -620,15 +648,15 @@ def make_datasplit(
     "Find the crops below a search path and write a CellMap datasplit"
     missing = [f for f in ('crop', 'label') if f'{{{f}}}' not in search_path]
     if missing: raise ManifestError(f"{search_path}: a search path has {{crop}} and {{label}}, such as '…/{{dataset}}/{{dataset}}.zarr/recon-1/labels/groundtruth/{{crop}}/{{label}}'")
-    if not _names(classes): raise ManifestError('make_datasplit: name at least one class')
+    if not as_names(classes): raise ManifestError('make_datasplit: name at least one class')
     if force_all_classes not in (True, False, 'train', 'validate'): raise ManifestError(f"force_all_classes={force_all_classes!r}: choose True, False, 'train' or 'validate'")
-    found = _find_crops(search_path, _names(classes), raw, datasets, crops, scale)
-    usage = _usage(found, _names(classes), valid, force_all_classes, seed)
+    found = _find_crops(search_path, as_names(classes), raw, datasets, crops, scale)
+    usage = _usage(found, as_names(classes), valid, force_all_classes, seed)
     with atomic_path(path) as p, p.open('w', newline='') as f:
         out = csv.writer(f, quoting=csv.QUOTE_ALL, lineterminator='\n')
         for crop, use in usage.items():
-            raw_at, names = found[crop]; container, dataset = _container(crop)
-            out.writerow([use, *_container(raw_at), container, f"{dataset}/[{','.join(names)}]"])
+            raw_at, names = found[crop]; container, dataset = _split_container(crop)
+            out.writerow([use, *_split_container(raw_at), container, f"{dataset}/[{','.join(names)}]"])
     return Path(path)
 
 # %% ../nbs/11_manifest.ipynb #c055
@@ -637,25 +665,26 @@ def _find_crops(search_path, classes, raw, datasets, crops, scale):
     fs, hits = _crawl(search_path, dataset=datasets, crop=crops, label=classes)
     at = {p: raw.format(**f) if '{' in raw else f"{p.partition('/labels/')[0]}/{raw}" for p, f in hits}
     images = list(dict.fromkeys([*at.values(), *(at if scale is not None else ())]))
-    cannot = dict(zip(images, _in_threads(lambda i: _usable(fs, i, scale), images, 'opening')))
+    cannot = dict(zip(images, in_threads(lambda i: _usable(fs, i, scale), images, 'opening')))
     out, lost = {}, {}
     for path, fields in hits:
         why = cannot[at[path]] or cannot.get(path)
         if why: lost[why] = path
-        else: out.setdefault(_full(fs, path.rsplit('/', 1)[0]), (_full(fs, at[path]), []))[1].append(fields['label'])
+        else: out.setdefault(_full_path(fs, path.rsplit('/', 1)[0]), (_full_path(fs, at[path]), []))[1].append(fields['label'])
     if not out: raise ManifestError(f"{search_path}: no crop of {', '.join(classes)} was found" + (f" ({', '.join(lost)})" if lost else '; compare the path with what is there'))
     for why, where in lost.items(): warnings.warn(f'{where}: left out, {why}')
     return {c: (at, sorted(names, key=classes.index)) for c, (at, names) in out.items()}
 
-def _full(fs, path):
+def _full_path(fs, path):
     "A path in a file system as everyone else says it: local ones as they are, others as URLs"
     return path if '://' in path or 'file' in fs.protocol else fs.unstrip_protocol(path)
 
 def _usable(fs, path, scale):
     "Why an image cannot be used, or None"
-    if '://' not in path and not reach(as_path(_full(fs, path)), lambda: fs.exists(path)): return f"there is no image {_container(path)[1]}"
+    full = _full_path(fs, path)
+    if '://' not in path and not reach(as_path(full), lambda: fs.exists(path)): return f'there is no image {_split_container(path)[1]}'
     if scale is None: return None
-    img, asked = open_image(_full(fs, path)), np.broadcast_to(scale, 3)
+    img, asked = open_image(full), np.broadcast_to(scale, 3)
     if not img.scale: return f"the scale of {img.name} is unknown"
     if (np.array(img.scale, float) > asked*1.001).any(): return f"{img.name} has voxels of {scale_text(img.scale)}, coarser than asked"
 
@@ -672,7 +701,7 @@ def _usage(found, classes, valid, force, seed):
     return {c: 'validate' if c in chosen else 'train' for c in sorted(crops)}
 
 # %% ../nbs/11_manifest.ipynb #c064
-def _box(img, known):
+def _extent(img, known):
     "First and last edge (z, y, x), µm; an image without translation begins at 0, or at the edge of the other where neither has one"
     scale = np.array([s or 1 for s in img.scale]) # planes of unknown distance count as such
     lo = np.array(img.translation or ((0, 0, 0) if known else scale/2)) - scale/2
@@ -686,19 +715,25 @@ def _grids(source, target, role):
     axes = slice(1 if t[2] == 1 else 0, 3) # one plane over a stack is a projection
     alike = s[2:][axes] == t[2:][axes]
     known = source.scale and target.scale and (axes.start or bool(source.scale[0]) == bool(target.scale[0]) or s[2] == t[2])
-    if known: return _places(source, target, role, axes if all(source.scale + target.scale) or axes.start else slice(1, 3), alike)
-    if not alike: return 'error', f'{role} is {_by(t[2:], axes)} voxels, the source {_by(s[2:], axes)}, and no scale says how they lie on each other; give both a scale, or resample one'
+    if known: return _on_source(source, target, role, axes if all(source.scale + target.scale) or axes.start else slice(1, 3), alike)
+    if not alike:
+        sizes = f'{role} is {_by(t[2:], axes)} voxels, the source {_by(s[2:], axes)}'
+        return 'error', f'{sizes}, and no scale says how they lie on each other; give both a scale, or resample one'
 
-def _places(source, target, role, axes, alike):
+def _on_source(source, target, role, axes, alike):
     "The same, of two images whose scale is known"
     known = bool(source.translation or target.translation)
-    (slo, shi), (tlo, thi) = _box(source, known), _box(target, known)
-    coarse, share = np.maximum(*(np.array(i.scale, float) for i in (source, target))), (np.minimum(shi, thi) - np.maximum(slo, tlo))[axes]/(thi - tlo)[axes]
+    (slo, shi), (tlo, thi) = _extent(source, known), _extent(target, known)
+    coarse = np.maximum(np.array(source.scale, float), np.array(target.scale, float))
+    share = (np.minimum(shi, thi) - np.maximum(slo, tlo))[axes]/(thi - tlo)[axes] # of the target, along each axis
     spans = f'it spans {_by(tlo, axes)} to {_by(thi, axes)} µm, the source {_by(slo, axes)} to {_by(shi, axes)} µm'
     if (share <= 0).any(): return 'error', f'{role} lies beside the source: {spans}'
-    if not (source.translation and target.translation) and (np.abs((shi - slo) - (thi - tlo)) > coarse*1.01)[axes].any():
-        return 'warning', f'{role} and source differ in extent, and no translation says how they lie on each other; taken is that {spans}'
-    if np.prod(share.clip(max=1)) < .99: return 'warning', f'only {np.prod(share.clip(max=1)):.0%} of the {role} lies on the source: {spans}'
+    other_extent = (np.abs((shi - slo) - (thi - tlo)) > coarse*1.01)[axes].any()
+    if other_extent and not (source.translation and target.translation):
+        unsaid = f'{role} and source differ in extent, and no translation says how they lie on each other'
+        return 'warning', f'{unsaid}; taken is that {spans}'
+    covered = np.prod(share.clip(max=1))
+    if covered < .99: return 'warning', f'only {covered:.0%} of the {role} lies on the source: {spans}'
     same = alike and (np.abs(slo - tlo) < .51*coarse)[axes].all() and np.allclose(source.scale[axes], target.scale[axes], rtol=.01)
     return None if same else ('info', f'{role} has another grid than the source; training works on one of them')
 
@@ -709,11 +744,12 @@ def _by(v, axes): return ' × '.join(f'{x:g}' for x in v[axes])
 def _row_problems(self:Manifest, i, voxels, paired, named=()):
     "(role, severity, problem) of one row, and what was counted in its voxels"
     row, images, out, counts = self[i], {}, [], {}
-    for role in [r for r in ROLES if r in row and not _missing(row[r])]:
+    for role in [r for r in ROLES if r in row and not is_missing(row[r])]:
         try:
             img = self.open(i, role); c = img.indices(row[f'{role}_channels'] or None)
             img.indices([img.channels[k] for k in c]) # a name that two of them have
-            if role in named and not row[f'{role}_channels'] and len(c) > 1: out.append((role, 'warning', f"names no channel, which takes all {len(c)} of {img.name}; other rows name theirs"))
+            if role in named and not row[f'{role}_channels'] and len(c) > 1:
+                out.append((role, 'warning', f"names no channel, which takes all {len(c)} of {img.name}; other rows name theirs"))
             if 0 in img.shape: out.append((role, 'error', f'is empty: TCZYX {img.shape}')); continue
             images[role] = img
             if voxels: out += _voxel_problems(img, c, role, counts)
@@ -723,7 +759,7 @@ def _row_problems(self:Manifest, i, voxels, paired, named=()):
         on = reference if role == 'weight' else images.get('source')
         why = _grids(on, images[role], role) if on is not None else None
         if why: out.append((role, *why))
-    if paired and _missing(row['source']): out.append(('source', 'error', 'no source is given'))
+    if paired and is_missing(row['source']): out.append(('source', 'error', 'no source is given'))
     return out, counts
 
 # %% ../nbs/11_manifest.ipynb #c067
@@ -739,7 +775,8 @@ def _voxel_problems(img, channels, role, counts):
         if role != 'source': counts[role, name] = (v['known'], v['above'])
         if c == img.alpha and v['lo'] == v['hi']:
             others = [n for n in img.channels if n != name]
-            out.append((role, 'warning', f"{name} is a picture's alpha, {v['lo']:g} everywhere, which says nothing; leave it out, as with {role}_channels={others}"))
+            alpha = f"{name} is a picture's alpha, {v['lo']:g} everywhere, which says nothing"
+            out.append((role, 'warning', f'{alpha}; leave it out, as with {role}_channels={others}'))
         else: out += [(role, severity, f'{name} {why}'.strip()) for severity, why in _bad_voxels(v, role)]
     return out
 
@@ -768,7 +805,9 @@ def _bad_voxels(v, role):
         return
     if role != 'source': return
     if v['known'] < v['n']: yield 'warning', f"is not finite in {1 - v['known']/v['n']:.2%} of its voxels"
-    if v['flat']: yield 'warning', f"has {len(v['flat'])} of {v['planes']} planes without any contrast, the first at t {v['flat'][0][0]}, z {v['flat'][0][1]}"
+    if v['flat']:
+        n, (t, z) = len(v['flat']), v['flat'][0]
+        yield 'warning', f"has {n} of {v['planes']} planes without any contrast, the first at t {t}, z {z}"
     if v['at_hi'] > .01*v['n']: yield 'warning', f"is saturated: {v['at_hi']/v['n']:.1%} of its voxels have the highest value, {v['hi']:g}"
 
 def _missing_chunks(img):
@@ -785,28 +824,54 @@ _GROUPS = ('well', 'donor', 'patient', 'subject', 'animal', 'slide')
 
 def _leaks(df, groups):
     "Groups, and images, that are in several splits"
-    by = {g: df[['plate', g]].astype(str).agg(' '.join, axis=1) if g == 'well' and 'plate' in df else df[g].astype(str) for g in groups}
-    by['image'] = pd.Series([str(u) for u in df['source']], index=df.index)
-    for g, keys in by.items():
-        there = df[(df[g] if g in df else df['source']).notna()]
-        torn = there.groupby(keys)['split'].unique(); torn = torn[torn.map(len) > 1]
-        if len(torn): yield ' '.join(sorted(torn.iloc[0])), 'warning', f"{g} {torn.index[0]}{f' and {len(torn) - 1} more' if len(torn) > 1 else ''} in several splits; what is measured on {' or '.join(s for s in sorted(torn.iloc[0]) if s != 'train')} is then no surprise to the network"
+    keys = {g: df[g].astype(str) for g in groups}
+    if 'well' in keys and 'plate' in df: keys['well'] = df['plate'].astype(str) + ' ' + keys['well']
+    known = {g: df[g].notna() for g in groups} | dict(image=df['source'].notna())
+    keys['image'] = df['source'].map(str)
+    for g, key in keys.items():
+        splits = df['split'][known[g]].groupby(key).unique()
+        torn = splits[splits.map(len) > 1]
+        if not len(torn): continue
+        first, more = sorted(torn.iloc[0]), f' and {len(torn) - 1} more' if len(torn) > 1 else ''
+        held = ' or '.join(s for s in first if s != 'train')
+        what = f'{g} {torn.index[0]}{more} in several splits'
+        yield ' '.join(first), 'warning', f'{what}; what is measured on {held} is then no surprise to the network'
 
-def _class_counts(df, counts):
-    "Which class is known in how many samples of a split, and in how many voxels where these were counted"
-    rows = [(s, c, i) for i, (s, names) in enumerate(zip(df['split'], df['target_channels'])) for c in names] if 'target' in df else []
-    if not rows: return
-    t = pd.DataFrame(rows, columns=['split', 'name', 'i'])
-    n = t.groupby(['name', 'split']).size().unstack(fill_value=0)
+# %% ../nbs/11_manifest.ipynb #cb70
+@dataclass
+class _ClassCount:
+    "What is known of a class in one split"
+    samples:int=0 # rows that list it
+    voxels:int=0 # voxels that were read of it, and are known
+    above:int=0 # those above 0
+    @property
+    def share(self):
+        "Of the known voxels those above 0; None where none was read, or all are: that is no class"
+        return self.above/self.voxels if self.above < self.voxels else None
+    def __str__(self): return f'{self.samples}' + ('' if self.share is None else f' ({self.share:.1%} of their voxels above 0)')
+
+def _count_classes(df, counts):
+    "(split, class) → `_ClassCount`; `counts` has for each row what `_voxel_problems` counted, by role and channel"
+    known = {}
+    for split, names, counted in zip(df['split'], df['target_channels'], counts):
+        for c in names:
+            n = known.setdefault((split, c), _ClassCount())
+            n.samples += 1
+            for (role, channel), (voxels, above) in counted.items():
+                if role == 'target' and channel in (c, ''): n.voxels += voxels; n.above += above # '': the only channel
+    return known
+
+def _class_problems(df, counts):
+    "(split, severity, problem): which class is known in how many samples of a split, and in how many of their voxels"
+    known = _count_classes(df, counts) if 'target' in df else {}
+    splits, classes = sorted({s for s, _ in known}), sorted({c for _, c in known})
     for split in [s for s in ('train', 'valid') if s in set(df['split'])]:
-        lacking = [c for c in n.index if not (split in n and n.loc[c, split])]
+        lacking = [c for c in classes if (split, c) not in known]
         if lacking: yield split, 'warning', f"{', '.join(lacking)}: known in no sample of this split"
-    seen = {(s, c): np.sum([counts[i][k] for _, _, i in g.values for k in counts[i] if k[0] == 'target' and k[1] in (c, '')], axis=0) for (s, c), g in t.groupby(['split', 'name'])}
-    seen = {k: v for k, v in seen.items() if np.any(v) and v[1] < v[0]} # what is above 0 everywhere is no class
-    if (n.nunique() > 1).any() or seen:
-        for split in n: yield split, 'info', 'known targets: ' + ', '.join(f'{c} in {k}' + _above(*seen.get((split, c), (0, 0))) for c, k in n[split].items() if k)
-
-def _above(known, n): return f' ({n/known:.1%} of their voxels above 0)' if known else ''
+    by_split = {s: {c: known[s, c] for c in classes if (s, c) in known} for s in splits}
+    uneven = any(len(of) < len(classes) or len({n.samples for n in of.values()}) > 1 for of in by_split.values())
+    if not (uneven or any(n.share is not None for n in known.values())): return
+    for split, of in by_split.items(): yield split, 'info', 'known targets: ' + ', '.join(f'{c} in {n}' for c, n in of.items())
 
 # %% ../nbs/11_manifest.ipynb #c071
 @patch
@@ -816,18 +881,24 @@ def check(self:Manifest,
     workers:int=None, # threads; by default as many as are useful
 )->pd.DataFrame: # columns sample, split, role, severity ('error', 'warning', 'info'), problem; no rows where there is nothing to say
     "What is wrong with this manifest and its files, as a table, the worst first"
-    paired, named = self.paired, [r for r in ROLES if r in self.df and self._names(r)]
-    found = _in_threads(lambda i: self._row_problems(i, voxels, paired, named), range(len(self)), 'checking', workers or (n_cpus() if voxels else 16))
+    paired, named = self.paired, [r for r in ROLES if r in self.df and self._all_names(r)]
+    workers = workers or (n_cpus() if voxels else 16)
+    found = in_threads(lambda i: self._row_problems(i, voxels, paired, named), range(len(self)), 'checking', workers)
     rows = [(self[i]['sample'], self[i]['split'], *p) for i, (problems, _) in enumerate(found) for p in problems]
     bad = {r[0] for r in rows if r[3] == 'error'}
     rows = [r for r in rows if r[3] != 'info'] + _summed([r for r in rows if r[3] == 'info'])
-    images = [self.open(i) for i in range(len(self)) if self[i]['sample'] not in bad and not _missing(self[i]['source'])]
-    scales = sorted({' × '.join(f'{x:.3g}' if x else '?' for x in img.scale) + ' µm' if img.scale else 'unknown' for img in images})
-    if len(scales) > 1: rows.append(('*', '*', 'source', 'warning', f"fields of view differ in scale: {', '.join(scales[:4])}; say scale=… to train at one"))
-    rows += [('*', split, 'source', severity, p) for split, severity, p in _leaks(self.df, [g for g in groups if g in self.df])]
-    rows += [('*', split, 'target', severity, p) for split, severity, p in _class_counts(self.df, [c for _, c in found])]
+    images = [self.open(i) for i in range(len(self)) if self[i]['sample'] not in bad and not is_missing(self[i]['source'])]
+    scales = sorted(set(map(_scale_said, images)))
+    if len(scales) > 1:
+        differ = f"fields of view differ in scale: {', '.join(scales[:4])}; say scale=… to train at one"
+        rows.append(('*', '*', 'source', 'warning', differ))
+    torn, known = _leaks(self.df, [g for g in groups if g in self.df]), _class_problems(self.df, [c for _, c in found])
+    rows += [('*', split, 'source', severity, p) for split, severity, p in torn]
+    rows += [('*', split, 'target', severity, p) for split, severity, p in known]
     rows.sort(key=lambda r: ('error', 'warning', 'info').index(r[3]))
     return pd.DataFrame(rows, columns=['sample', 'split', 'role', 'severity', 'problem'])
+
+def _scale_said(img): return ' × '.join(f'{x:.3g}' if x else '?' for x in img.scale) + ' µm' if img.scale else 'unknown'
 
 def _summed(rows):
     "One row for each thing that is said of many samples"
@@ -837,7 +908,7 @@ def _summed(rows):
 
 # %% ../nbs/11_manifest.ipynb #c079
 def as_manifest(
-    data, # manifest or table; path, URL or pattern of a manifest file, a CellMap datasplit, a plate, an image or a folder of images; an array; or a list of these
+    data, # manifest, table or array; path, URL or pattern of a manifest file, datasplit, plate, image or folder; or a list of these
     source=None, # source channels; in a folder patterns of files, 'Phase=*_d0.tif'
     target=None, # target channels, likewise
     labels=None, # label images, likewise
@@ -845,7 +916,8 @@ def as_manifest(
     "A manifest from whatever can be one"
     if isinstance(data, Manifest): return data
     if isinstance(data, pd.DataFrame): return Manifest(data)
-    if isinstance(data, (np.ndarray, Image)): return _of_itself(Manifest.from_arrays(data, source_channels=None if target else source), source, target)
+    if isinstance(data, (np.ndarray, Image)):
+        return _of_itself(Manifest.from_arrays(data, source_channels=None if target else source), source, target)
     if not isinstance(data, (str, Path, list, tuple)): raise ManifestError(f'{data!r} is no data; give a manifest, a path, a URL, an array, or a list of these')
     if isinstance(data, (list, tuple)): return Manifest.concat([as_manifest(d, source, target, labels) for d in data])
     if _is_datasplit(data): return Manifest.from_cellmap(data, target, **(dict(source=source) if source else {}))
@@ -859,7 +931,9 @@ def _of_itself(m, source, target):
     "Targets of files and arrays are channels of the same image"
     return m.with_channels(source, target) if target else m
 
-def _has_tables(data): return not _is_url(data) and Path(data).is_dir() and any(_split_name(f.stem) for f in Path(data).iterdir() if f.suffix.lower() in _TABLES)
+def _has_tables(data):
+    if _is_url(data) or not Path(data).is_dir(): return False
+    return any(split_name(f.stem) for f in Path(data).iterdir() if f.suffix.lower() in _TABLES)
 
 def _is_plain_folder(data):
     "A folder that is no Zarr, nor in one"
@@ -870,9 +944,9 @@ def _is_plain_folder(data):
 
 def _from_files(files, source):
     for f in files[:1]: open_image(f)
-    return Manifest(pd.DataFrame(dict(sample=_unique_stems(files), source=files, source_channels=[_names(source)]*len(files))))
+    return Manifest(pd.DataFrame(dict(sample=_unique_stems(files), source=files, source_channels=[as_names(source)]*len(files))))
 
 def _by_channel(patterns):
     "Patterns of one role as `from_folder` takes them"
-    many = [p.rpartition('=') for p in _names(patterns)]
+    many = [p.rpartition('=') for p in as_names(patterns)]
     return None if not many else many[0][2] if len(many) == 1 and not many[0][0] else {name or Path(p).stem: p for name, _, p in many}

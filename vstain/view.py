@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from .core import ManifestError
-from .evaluate import Pair, _as_image, _finder, pair_up
+from .evaluate import pair_up
 from .manifest import Manifest, as_manifest
 from .metrics import pearson
 from .pictures import ERROR, SOURCE, STAIN, Picture, contrast_limits, save_figure, show_panels
@@ -24,12 +24,13 @@ def stain_panels(
 )->dict: # lists images, titles, cmaps, limits: what `show_panels` takes; 1 to 4 of each
     "Source, truth, prediction and error as panels"
     stain = contrast_limits(prediction if truth is None or not np.isfinite(truth).any() else truth)
+    half = (stain[1] - stain[0])/2
     rows = [] if source is None else [(source, names[0], SOURCE, contrast_limits(source))]
     if truth is not None: rows.append((truth, names[1], STAIN, stain))
     r = pearson(prediction, truth) if truth is not None else np.nan
     rows.append((prediction, 'predicted' if truth is not None else f'{names[1]}, predicted', STAIN, stain))
     if np.isfinite(r): rows[-1] = (prediction, f'predicted (r = {r:.2f})', STAIN, stain)
-    if truth is not None: rows.append((_error(prediction, truth), 'error', ERROR, (-(stain[1] - stain[0]) / 2, (stain[1] - stain[0]) / 2)))
+    if truth is not None: rows.append((_error(prediction, truth), 'error', ERROR, (-half, half)))
     return dict(zip(('images', 'titles', 'cmaps', 'limits'), map(list, zip(*rows))))
 
 def _error(prediction, truth): return np.asarray(prediction, np.float64) - np.asarray(truth, np.float64)
@@ -52,15 +53,14 @@ def overview(
     figsize:tuple=None, # (width, height), inches: largest size
 )->Picture: # shown by a notebook; raises as `evaluate` does
     "Source, truth, prediction and error side by side, a row for each sample and channel"
-    if not isinstance(truth, (Manifest, str, Path)): prediction, truth, source = _in_memory(prediction, truth, source, channels)
+    if not isinstance(truth, (Manifest, str, Path)): truth, source = _from_memory(truth, source, channels)
     m = as_manifest(truth, target=channels)
-    chosen, find = _chosen(m, samples, n), _finder(prediction, m)
+    chosen = _chosen(m, samples, n)
     where = dict(t=t, z=z, y=y or slice(None), x=x or slice(None))
-    rows = [row for i in chosen for row in _sample_rows(_pair(find(m[i]['sample']), m[[i]], suffix, channels), m, i, source, channels, where)]
-    ncols = max(len(row['images']) for row in rows)
-    panels = {k: [v for row in rows for v in row[k] + [''if k == 'titles' else None] * (ncols - len(row[k]))] for k in ('images', 'titles', 'limits')}
-    cmaps = [c for row in rows for c in row['cmaps'] + [SOURCE] * (ncols - len(row['cmaps']))]
-    fig = show_panels(**panels, cmaps=cmaps, ncols=ncols, scale=scale or rows[0]['scale'], rows=[row['label'] for row in rows], figsize=figsize)
+    rows = []
+    for i, pair in zip(chosen, pair_up(prediction, m, suffix, rows=chosen, channels=channels)):
+        rows += _sample_rows(pair, m, i, source, channels, where)
+    fig = show_panels(**_filled(rows), scale=scale or rows[0]['scale'], rows=[row['label'] for row in rows], figsize=figsize)
     if out: save_figure(fig, out, dpi=2 * fig.dpi)
     return fig
 
@@ -71,13 +71,11 @@ def _chosen(m, samples, n):
     if samples is not None: return [m.number(s) for s in ([samples] if isinstance(samples, str) else samples)]
     return sorted(set(np.linspace(0, len(m) - 1, max(1, min(n, len(m)))).round().astype(int).tolist()))
 
-def _pair(found, one, suffix, channels):
-    "Prediction and truth of one sample; without truth where the manifest has none"
-    row = one[0]
-    if one.has('target'): return pair_up({row['sample']: found}, one, suffix)[0]
-    names = [channels] if isinstance(channels, str) else channels or ['stain']
-    image = _as_image(found, [c + suffix for c in names], one.open(0), row['sample'])
-    return Pair(row['sample'], row, image, None, [c.removesuffix(suffix) for c in image.channels if c.endswith(suffix)], suffix=suffix)
+def _filled(rows):
+    "What `show_panels` takes, where some rows have fewer panels than others"
+    ncols, empty = max(len(row['images']) for row in rows), dict(images=None, titles='', limits=None, cmaps=SOURCE)
+    panels = {k: [v for row in rows for v in row[k] + [e]*(ncols - len(row[k]))] for k, e in empty.items()}
+    return dict(ncols=ncols, **panels)
 
 def _sample_rows(pair, m, i, source, channels, where):
     "The panels of each channel of one sample"
@@ -87,20 +85,22 @@ def _sample_rows(pair, m, i, source, channels, where):
     if source is not False: source = source or (m[i]['source_channels'] or shown.channels)[0]
     src = None if source is False else shown.read(t, source, z, y, x)[0, 0, 0]
     for c in [channels] if isinstance(channels, str) else channels or pair.channels:
-        p, truth = _planes(pair, t, c, z if depth == shown.shape[2] else 0)
-        yield stain_panels(src, truth if truth is None else truth[y, x], p[y, x], (source, c)) | dict(label=pair.sample if len(m) > 1 or pair.sample != '0' else '', scale=pair.prediction.scale)
+        p, truth = _plane(pair, t, c, z if depth == shown.shape[2] else 0)
+        panels = stain_panels(src, truth if truth is None else truth[y, x], p[y, x], (source, c))
+        yield panels | dict(label='' if len(m) == 1 and pair.sample == '0' else pair.sample, scale=pair.prediction.scale)
 
-def _planes(pair, t, channel, z):
+def _plane(pair, t, channel, z):
     "Prediction and truth, both (Y, X), unknown truth as NaN"
     if pair.truth is None: return pair.prediction.read(t, channel + pair.suffix, z)[0, 0, 0], None
     p, truth, mask = pair.read(t, channel, z)
     return p[0], truth[0] if mask is None else np.where(np.broadcast_to(mask, truth.shape)[0], truth[0], np.nan)
 
 # %% ../nbs/80_view.ipynb #c012
-def _in_memory(prediction, truth, source, channels):
-    "Arrays as a manifest of one sample"
+def _from_memory(truth, source, channels):
+    "Arrays as a manifest of one sample, and the source to show"
     if truth is None and source is None: raise ManifestError('overview: give a truth, a source, or both')
-    names = None if isinstance(truth, dict) else [channels] if isinstance(channels, str) else channels or (['truth'] if np.ndim(truth) in (2, 3) else None)
+    names = [channels] if isinstance(channels, str) else channels or (['truth'] if np.ndim(truth) in (2, 3) else None)
+    if isinstance(truth, dict): names = None
     called = ['source'] if np.ndim(source) in (2, 3) else None
     m = Manifest.from_arrays(truth if source is None else source, truth, source_channels=called, target_channels=names)
-    return prediction, m, False if source is None else None
+    return m, False if source is None else None

@@ -22,8 +22,7 @@ from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, Mi
                          did_you_mean, locked, need, read_json, take_place, temp_beside, to_tczyx, within, write_json, writing)
 from .containers import (ARRAY_FILE, check_array, check_inside, check_sizes, deep_merge, json_at, ome_attrs, ome_of, open_zarr_array, sound_attrs,
                                update_group, voxel_bytes, zarr_node)
-from .image import (Image, block_mean, channels_like, choose_channels, files_digest, find_channels, from_array, name_channels, resample, stack_images,
-                          _same_edge)
+from .image import (Image, block_mean, channels_like, choose_channels, files_digest, find_channels, from_array, name_channels, resample, same_edge, stack_images)
 from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
 from .units import micrometers, scale_in_um, step_in_seconds
 
@@ -53,7 +52,7 @@ def _level_place(ms, level, axes):
     scale, shift, step = _ngff_place(ms, ms['datasets'][level], axes)
     silent = not any(tr.get('type') == 'translation' for d in ms['datasets'] for tr in d.get('coordinateTransformations') or [])
     first = _ngff_place(ms, ms['datasets'][0], axes)[0]
-    return scale, _same_edge(shift, first, scale) if silent and scale and first else shift, step
+    return scale, same_edge(shift, first, scale) if silent and scale and first else shift, step
 
 def _in_um(scale, shift, units, axes, notes):
     "Scale and translation in µm from numbers along (z, y, x) and the units of the axes, as far as they have one"

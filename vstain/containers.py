@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ARRAY_FILE', 'json_at', 'zarr_node', 'ome_of', 'ome_attrs', 'voxel_bytes', 'check_sizes', 'check_array',
-           'open_zarr_array', 'sound_attrs', 'check_inside', 'deep_merge', 'update_group']
+           'open_zarr_array', 'absent_chunks', 'sound_attrs', 'check_inside', 'deep_merge', 'update_group']
 
 # %% ../nbs/06_containers.ipynb #c002
-import json, math, os, re
+import contextlib, json, math, os, re
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
@@ -274,6 +274,67 @@ class _RemoteArray:
             files = [ARRAY_FILE[self.format], *(self.zarr.metadata.encode_chunk_key(tuple(map(int, a))) for a in at)]
             with ThreadPoolExecutor(16) as pool: known = dict(zip(files, pool.map(lambda f: (self.path/f).version(), files)))
         return f'{self.path} {sorted(known.items())}'
+
+# %% ../nbs/06_containers.ipynb #c095
+def _chunk_file(entry):
+    "An entry of a folder, which is a file; a pipe would be waited for"
+    if not entry.is_file(): raise FormatError(f'{entry.path}: a chunk is a file, and this is none; copy the image again')
+    return entry
+
+def _numbered(folder, depth):
+    "Folders and files with numbers for names, `depth` deep, as tuples"
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for e in entries:
+            if not e.name.isdigit(): continue
+            if depth == 1: yield (int(_chunk_file(e).name),)
+            else: yield from ((int(e.name), *rest) for rest in _numbered(e.path, depth - 1))
+
+def _chunk_files(path, meta):
+    "Position → file of the chunks, or shards, that are on disk"
+    key, n, fmt = meta.get('chunk_key_encoding') or {}, len(meta['shape']), meta['zarr_format']
+    plain = fmt == 2 or key.get('name', 'default') == 'v2'
+    sep = meta.get('dimension_separator') or '.' if fmt == 2 else key.get('configuration', {}).get('separator', '.' if plain else '/')
+    if sep == '/': return {at: Path(path, *([] if plain else 'c'), *map(str, at)) for at in _numbered(path if plain else path/'c', n)}
+    names = re.compile(r'\.'.join([] if plain else 'c') + (r'' if plain else r'\.') + r'\.'.join([r'(\d+)']*n))
+    out = {}
+    with os.scandir(path) as entries:
+        for e in entries:
+            if m := names.fullmatch(e.name): out[tuple(map(int, m.groups()))] = path/_chunk_file(e).name
+    return out
+
+def _in_shard(file, grid, given):
+    "Which chunks of a shard are there, by its index; all, where its index is written in another way"
+    names = [c if isinstance(c, str) else c.get('name') for c in given.get('index_codecs') or []]
+    if not names or names[0] != 'bytes' or set(names[1:]) - {'crc32c'}: return np.ones(grid, bool)
+    size, end = 16*math.prod(grid) + 4*(len(names) - 1), given.get('index_location', 'end') == 'end'
+    with open(file, 'rb') as f:
+        f.seek(max(0, os.stat(file).st_size - size) if end else 0); index = f.read(size)
+    if len(index) < size: return np.ones(grid, bool) # damaged, which reading says
+    return (np.frombuffer(index[:16*math.prod(grid)], '<u8').reshape(*grid, 2) != 2**64 - 1).all(-1)
+
+# %% ../nbs/06_containers.ipynb #cn95
+def _shards(meta):
+    "How chunks lie in the files of an array, where these are shards; else None"
+    codecs = meta.get('codecs') or []
+    given = codecs[0].get('configuration') if len(codecs) == 1 and isinstance(codecs[0], dict) else None
+    return given if given and 'chunk_shape' in given else None
+
+def absent_chunks(
+    path:Path, # a local Zarr array
+)->tuple: # (array of bool with one for each chunk, size of a chunk), along the array's axes
+    "Where chunks of a Zarr array are absent; nowhere, where the fill value is NaN"
+    meta = next(m for m in (json_at(path/n) for n in ARRAY_FILE.values()) if m)
+    outer = meta['chunks'] if meta['zarr_format'] == 2 else meta['chunk_grid']['configuration']['chunk_shape']
+    shards = _shards(meta); chunk = shards['chunk_shape'] if shards else outer
+    per, counts = [o//c for o, c in zip(outer, chunk)], [-(-n//o) for n, o in zip(meta['shape'], outer)]
+    check_memory(math.prod(counts)*math.prod(per), f"{path}: the list of {'×'.join(map(str, meta['shape']))} voxels in chunks {chunk}")
+    absent = np.ones([n*p for n, p in zip(counts, per)], bool)
+    if str(meta.get('fill_value')) == 'NaN': return absent & False, chunk
+    for at, file in _chunk_files(path, meta).items():
+        if any(a >= n for a, n in zip(at, counts)): continue # left from when the array was larger
+        here = tuple(slice(a*p, (a + 1)*p) for a, p in zip(at, per))
+        absent[here] = ~_in_shard(file, per, shards) if shards else False
+    return absent[tuple(slice(-(-n//c)) for n, c in zip(meta['shape'], chunk))], chunk
 
 # %% ../nbs/06_containers.ipynb #c031
 class _Resolution(BaseModel):

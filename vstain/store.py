@@ -10,6 +10,7 @@ __all__ = ['open_image', 'list_scenes', 'is_plate', 'list_fovs', 'plate_root', '
 # %% ../nbs/10_store.ipynb #c002
 import contextlib, io, itertools, math, os, re, shutil, struct, time, warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from copy import deepcopy
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,15 +19,39 @@ from xml.etree import ElementTree
 import numpy as np, tensorstore as ts, tifffile
 from fastcore.basics import patch
 
-from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputError, OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory,
-                         did_you_mean, locked, need, read_json, take_place, temp_beside, to_tczyx, within, write_json, writing)
-from .containers import (ARRAY_FILE, check_array, check_inside, check_sizes, deep_merge, json_at, ome_attrs, ome_of, open_zarr_array, sound_attrs,
-                               update_group, voxel_bytes, zarr_node)
-from .image import (Image, block_mean, channels_like, choose_channels, files_digest, find_channels, from_array, name_channels, resample, same_edge, stack_images)
+from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputError,
+    OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory, did_you_mean, locked, need,
+    read_json, take_place, temp_beside, to_tczyx, within, write_json, writing)
+from .containers import (absent_chunks, check_array, check_inside, check_sizes, deep_merge, json_at, ome_attrs, ome_of,
+    open_zarr_array, sound_attrs, update_group, voxel_bytes, zarr_node)
+from .image import (Image, block_mean, channels_like, choose_channels, files_digest, find_channels, from_array,
+    name_channels, resample, same_edge, stack_images)
 from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
 from .units import micrometers, scale_in_um, step_in_seconds
 
-_all_ = ['Image', 'channels_like', 'check_array', 'choose_channels', 'deep_merge', 'find_channels', 'from_array', 'name_channels', 'resample', 'stack_images']
+_all_ = ['Image', 'channels_like', 'check_array', 'choose_channels', 'deep_merge', 'find_channels', 'from_array',
+         'name_channels', 'resample', 'stack_images']
+
+# %% ../nbs/10_store.ipynb #cs03
+def _local(path): return [path] if isinstance(path, Path) else []
+
+def _check_level(path, level, n):
+    "A level that is there"
+    if not 0 <= level < n: raise MissingImageError(f'{path}: no resolution level {level}; it has {n}')
+
+def _coarser(level, n, opens, path, *more):
+    "A function without arguments that opens the levels above `level`, of `n`, by `opens(path, level, *more)`"
+    return partial(_open_each, range(level + 1, n), opens, path, more)
+
+def _open_each(levels, opens, path, more): return [opens(path, l, *more) for l in levels]
+
+@contextlib.contextmanager
+def _readable(path, what, errors):
+    "Context in which a file that is absent, or that the reader cannot understand, is an error of ours"
+    try: yield
+    except VstainError: raise
+    except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
+    except errors as e: raise FormatError(f'{path}: not a readable {what} ({e})') from e
 
 # %% ../nbs/10_store.ipynb #c009
 def _ngff_axes(ms, ndim):
@@ -65,38 +90,44 @@ def _as_ngff(ms):
     "A multiscale as OME-Zarr has it, where it is written as COSEM's containers do, with a `transform` for each level"
     tr = [d.get('transform') for d in ms.get('datasets') or []]
     if not tr or not all(tr): return ms
-    datasets = [dict(path=d['path'], coordinateTransformations=[dict(type='scale', scale=t['scale']), dict(type='translation', translation=t.get('translate') or [0]*len(t['scale']))]) for d, t in zip(ms['datasets'], tr)]
-    return {**ms, 'datasets': datasets, 'axes': [dict(name=a, unit=u) for a, u in itertools.zip_longest(tr[0]['axes'], tr[0].get('units') or [])]}
+    places = [_transforms(t['scale'], t.get('translate') or [0]*len(t['scale'])) for t in tr]
+    datasets = [dict(path=d['path'], coordinateTransformations=p) for d, p in zip(ms['datasets'], places)]
+    axes = itertools.zip_longest(tr[0]['axes'], tr[0].get('units') or [])
+    return {**ms, 'datasets': datasets, 'axes': [dict(name=a, unit=u) for a, u in axes]}
+
+def _transforms(scale, shift):
+    "Where a level lies, as OME-Zarr says it"
+    return [dict(type='scale', scale=list(scale)), dict(type='translation', translation=list(shift))]
 
 def _check_version(version, group):
     "Warn of what was written after this was"
     known = re.match(r'(\d+)\.(\d+)', str(version))
     if known and tuple(map(int, known.groups())) > (0, 5):
-        warnings.warn(f"{_container(group)}: OME-Zarr {version} is newer than 0.5, the newest known here; axes, scale and place may be misread. Compare what open_image says of them, or write it as 0.5")
+        warnings.warn(f"{_outer_folder(group)}: OME-Zarr {version} is newer than 0.5, the newest known here; axes, scale and place may be misread. Compare what open_image says of them, or write it as 0.5")
 
-def _container(path): return re.match(r'.*?[.]zarr(?=/|$)|.*', str(path))[0] # warned of once for a plate
+def _outer_folder(path): return re.match(r'.*?[.]zarr(?=/|$)|.*', str(path))[0] # warned of once for a plate
 
 def _open_ngff(group, level=0, axes=None, uri=None, found=None):
     "An image of an OME-Zarr group"
     found = found or ome_attrs(group)
     if not found or not found[1].get('multiscales'): raise MissingImageError(f'{group}: no image here, though it is listed as one')
     attrs, ome, fmt = found
-    ms = _as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets') or []; _check_version(ome.get('version', ms.get('version')), group)
-    if not 0 <= level < len(datasets): raise MissingImageError(f'{group}: no resolution level {level}; it has {len(datasets)}')
+    ms = _as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets') or []
+    _check_version(ome.get('version', ms.get('version')), group)
+    _check_level(group, level, len(datasets))
     path = within(group, datasets[level].get('path'))
     array = open_zarr_array(path, fmt)
     named, units = _ngff_axes(ms, len(array.shape)); axes = check_axes(axes or named, len(array.shape), str(group))
     scale, shift, step = _level_place(ms, level, axes); notes = []
     um, place = _in_um(scale, shift, units, axes, notes)
     names = [str(i if c.get('label') is None else c['label']) for i, c in enumerate(ome.get('omero', {}).get('channels') or [])]
-    n = dict(zip(axes, array.shape)).get('C', 1)
-    return Image(uri or group, array, axes, names if len(names) == n else None, um, step_in_seconds(step, units.get('T'), notes),
-                 partial(_attrs_now, group) if isinstance(group, Path) else attrs, [path] if isinstance(path, Path) else [], group,
-                 {2: '0.4', 3: '0.5'}[fmt], place, partial(_open_levels, group, range(level + 1, len(datasets)), axes), notes, scale and (scale, shift))
+    if len(names) != dict(zip(axes, array.shape)).get('C', 1): names = None
+    if isinstance(group, Path): attrs = partial(_attrs_now, group)
+    return Image(uri or group, array, axes, names, um, step_in_seconds(step, units.get('T'), notes), attrs, _local(path), group,
+                 {2: '0.4', 3: '0.5'}[fmt], place, _coarser(level, len(datasets), _open_ngff, group, axes), notes,
+                 raw=scale and (scale, shift))
 
 def _attrs_now(group): return ome_attrs(group)[0]
-
-def _open_levels(group, levels, axes): return [_open_ngff(group, l, axes) for l in levels]
 
 # %% ../nbs/10_store.ipynb #c012
 _GUESS = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
@@ -122,9 +153,12 @@ def _lister(path):
 
 def _array_axes(attrs, meta, ndim):
     "Axes as Zarr v3, xarray, COSEM or funlib name them, with units; None where nobody does"
-    attrs = sound_attrs(attrs); tr = attrs.get('transform') or {}
-    names = said if isinstance(said := meta.get('dimension_names'), list) and said else attrs.get('_ARRAY_DIMENSIONS') or tr.get('axes') or attrs.get('axis_names') or []
-    axes = ''.join(dict(TIME='T', CHANNEL='C').get(n, n) for n in (str(n).upper().strip('^') for n in names))
+    attrs, names = sound_attrs(attrs), meta.get('dimension_names')
+    if not isinstance(names, list) or not names:
+        tr = attrs.get('transform') or {}
+        names = attrs.get('_ARRAY_DIMENSIONS') or tr.get('axes') or attrs.get('axis_names') or []
+    words = [str(n).upper().strip('^') for n in names]
+    axes = ''.join(dict(TIME='T', CHANNEL='C').get(w, w) for w in words)
     return axes if len(axes) == ndim and set(axes) <= set(AXES) else None
 
 def _array_place(attrs, axes, notes):
@@ -134,7 +168,8 @@ def _array_place(attrs, axes, notes):
     if not scale: return None, None, None
     letters = axes if len(scale) == len(axes) else [a for a in axes if a in 'ZYX'][-len(scale):]
     units = tr.get('units') or n5.get('unit') or attrs.get('units')
-    units = dict(zip(letters, units if isinstance(units, list) and len(units) == len(scale) else [units if isinstance(units, str) else None]*len(scale)))
+    if not isinstance(units, list) or len(units) != len(scale): units = [units if isinstance(units, str) else None]*len(scale)
+    units = dict(zip(letters, units))
     shift = tr.get('translate') or attrs.get('offset') or [0]*len(scale)
     scale, shift = ([float(dict(zip(letters, v)).get(a, other)) for a in 'ZYX'] for v, other in ((scale, 1), (shift, 0)))
     return *_in_um(scale, shift, units, letters, notes), (scale, shift)
@@ -146,9 +181,15 @@ def _open_bare(path, node, level, axes):
     if found: return _open_ngff(found[0], found[1] + level, axes, path if not level else None)
     _, attrs, meta, fmt = node; array = open_zarr_array(path, fmt)
     _single(path, level, None)
-    axes = check_axes(axes or _array_axes(attrs, meta, len(array.shape)) or _guess_axes(tuple(array.shape), path), len(array.shape), str(path))
-    notes = []; scale, shift, raw = _array_place(sound_attrs(attrs, notes), axes, notes)
-    return Image(path, array, axes, None, scale, None, attrs, [path] if isinstance(path, Path) else [], translation=shift, notes=notes, raw=raw)
+    return _bare_image(path, array, axes, attrs, meta)
+
+def _bare_image(path, array, axes, attrs, meta):
+    "An array that no image lists, as its own attributes and metadata place it"
+    shape, notes = tuple(array.shape), []
+    axes = axes or _array_axes(attrs, meta, len(shape)) or _guess_axes(shape, path)
+    axes = check_axes(axes, len(shape), str(path))
+    scale, shift, raw = _array_place(sound_attrs(attrs, notes), axes, notes)
+    return Image(path, array, axes, None, scale, None, attrs, _local(path), translation=shift, notes=notes, raw=raw)
 
 # %% ../nbs/10_store.ipynb #cb91
 def _n5_arrays(path, above='', depth=6):
@@ -184,9 +225,7 @@ def _open_n5(path, attrs, level, axes, scene):
     if isinstance(attrs.get('axes'), list): # as Java's programs write them, from the fastest
         attrs = {**attrs, **{k: v[::-1] for k in ('axes', 'units', 'resolution') if isinstance(v := attrs.get(k), list)}}
         attrs['axis_names'] = attrs.get('axis_names') or attrs['axes']
-    axes = check_axes(axes or _array_axes(attrs, {}, len(shape)) or _guess_axes(tuple(array.shape), path), len(shape), str(path)); notes = []
-    scale, shift, raw = _array_place(sound_attrs(attrs, notes), axes, notes)
-    return Image(path, array, axes, None, scale, None, attrs, [path], translation=shift, notes=notes, raw=raw)
+    return _bare_image(path, array, axes, attrs, {})
 
 # %% ../nbs/10_store.ipynb #c015
 def _label_names(group):
@@ -221,24 +260,33 @@ def _tiff_axes(series, path):
         axes = axes.replace(unknown[0], 'Z')
     return axes
 
-def _tiff_says(tif, n=0):
-    "Channel names, (z, y, x) in µm, the time step, and what was not understood, of OME-TIFF and ImageJ files, as far as they say"
-    names, sizes, units, step, notes = None, (None,)*3, (None,)*3, (None, None), []
-    if tif.is_ome:
-        px = tifffile.xml2dict(tif.ome_metadata)['OME'].get('Image', {}); px = (px[n] if isinstance(px, list) else px).get('Pixels', {})
-        ch = px.get('Channel', []); ch = ch if isinstance(ch, list) else [ch]
-        names = [c.get('Name') for c in ch] if ch and all(c.get('Name') for c in ch) else None
-        sizes, units = [px.get(f'PhysicalSize{a}') for a in 'ZYX'], [px.get(f'PhysicalSize{a}Unit', 'µm') for a in 'ZYX'] # OME's schema has a default
-        step = px.get('TimeIncrement'), px.get('TimeIncrementUnit', 's')
-    elif tif.is_imagej:
-        meta, tags = tif.imagej_metadata or {}, tif.pages[0].tags
-        def _size(tag): v = tags[tag].value if tag in tags else None; return v[1]/v[0] if v and v[0] else None
-        sizes, unit = [meta.get('spacing'), _size('YResolution'), _size('XResolution')], meta.get('unit')
-        units, step = [meta.get('zunit', unit), meta.get('yunit', unit), unit], (meta.get('finterval'), meta.get('tunit', 'sec'))
-    return names, scale_in_um([s and float(s) for s in sizes], units, notes), step_in_seconds(step[0] and float(step[0]), step[1], notes), notes
+def _ome_says(tif, n):
+    "Channel names, sizes of a voxel and their units along (z, y, x), time step and its unit, by an OME-TIFF's image `n`"
+    images = tifffile.xml2dict(tif.ome_metadata)['OME'].get('Image', {})
+    px = (images[n] if isinstance(images, list) else images).get('Pixels', {})
+    ch = px.get('Channel', []); names = [c.get('Name') for c in (ch if isinstance(ch, list) else [ch])]
+    units = [px.get(f'PhysicalSize{a}Unit', 'µm') for a in 'ZYX'] # OME's schema has a default
+    return (names if names and all(names) else None, [px.get(f'PhysicalSize{a}') for a in 'ZYX'], units,
+            px.get('TimeIncrement'), px.get('TimeIncrementUnit', 's'))
+
+def _imagej_says(tif):
+    "As `_ome_says`, by ImageJ, which names no channels"
+    meta, tags = tif.imagej_metadata or {}, tif.pages[0].tags
+    def _size(tag):
+        v = tags[tag].value if tag in tags else None
+        return v[1]/v[0] if v and v[0] else None
+    sizes, unit = [meta.get('spacing'), _size('YResolution'), _size('XResolution')], meta.get('unit')
+    return None, sizes, [meta.get('zunit', unit), meta.get('yunit', unit), unit], meta.get('finterval'), meta.get('tunit', 'sec')
+
+def _tiff_says(tif, n):
+    "Channel names, (z, y, x) in µm, the time step, and what was not understood, as far as the file says"
+    said = _ome_says(tif, n) if tif.is_ome else _imagej_says(tif) if tif.is_imagej else (None, (None,)*3, (None,)*3, None, None)
+    names, sizes, units, step, unit = said; notes = []
+    scale = scale_in_um([s and float(s) for s in sizes], units, notes)
+    return names, scale, step_in_seconds(step and float(step), unit, notes), notes
 
 # %% ../nbs/10_store.ipynb #c019
-def _pick(scene, names, uri):
+def _scene_number(scene, names, uri):
     "Number of a scene from its name or number"
     if scene is None: return 0
     if isinstance(scene, (int, np.integer)) and 0 <= scene < len(names): return int(scene)
@@ -252,7 +300,9 @@ def _single(path, level, scene):
 
 class _FileArray:
     "What a file holds, opened by `load` at the first read and in every process anew"
-    def __init__(self, path, shape, dtype, load): self.path, self.shape, self.dtype, self.load, self._opened = path, tuple(shape), np.dtype(dtype), load, (None, None)
+    def __init__(self, path, shape, dtype, load):
+        self.path, self.shape, self.dtype, self.load = path, tuple(shape), np.dtype(dtype), load
+        self._opened = None, None # process, and what it opened
     def __getitem__(self, key):
         if self._opened[0] != os.getpid(): self._opened = os.getpid(), reach(self.path, lambda: self.load(self.path))
         return reach(self.path, lambda: np.asarray(self._opened[1][key]))
@@ -267,24 +317,26 @@ class _FileArray:
     def __getstate__(self): return {**self.__dict__, '_opened': (None, None)}
     def identity(self):
         "What the file holds, or its address, size and version where it is remote; and what of it is shown"
-        what = files_digest([('', self.path)]) if isinstance(self.path, Path) else _version(self.path)
+        what = files_digest([('', self.path)]) if isinstance(self.path, Path) else _file_version(self.path)
         return f"{what} {sorted(getattr(self.load, 'keywords', {}).items())}"
 
-def _version(path):
+def _file_version(path):
     if isinstance(path, RemotePath): return f'{path} {sorted(path.version().items())}'
     s = os.stat(path); return f'{Path(path).resolve()}|{s.st_size}|{s.st_mtime_ns}'
 
 # %% ../nbs/10_store.ipynb #c020
-def _tiff(path): return tifffile.TiffFile(path.open() if isinstance(path, RemotePath) else path, name=None if isinstance(path, Path) else path.name)
+def _tiff(path):
+    if isinstance(path, RemotePath): return tifffile.TiffFile(path.open(), name=path.name)
+    return tifffile.TiffFile(path)
 
-def _alone(path, series):
+def _in_one_file(path, series):
     "Are all planes of a series in this very file? OME-TIFF can have them in others"
     with _tiff(path) as tif: return not tif.series[series].is_multifile and tif.series[series].keyframe.parent is tif
 
 def _load_tiff(path, series, level):
     "Mapped where the file allows, else decoded page by page, tile by tile"
     try:
-        if isinstance(path, Path) and _alone(path, series): return tifffile.memmap(path, series=series, level=level, mode='r')
+        if isinstance(path, Path) and _in_one_file(path, series): return tifffile.memmap(path, series=series, level=level, mode='r')
     except ValueError: pass
     import zarr
     array = zarr.open_array(_tiff(path).series[series].aszarr(level=level), mode='r')
@@ -316,36 +368,54 @@ def _series_names(tif):
     return names if len(set(names)) == len(names) else [str(i) for i in range(len(names))]
 
 # %% ../nbs/10_store.ipynb #ct020a
-def _open_tiff(path, level=0, axes=None, scene=None):
-    def _get():
-        with _tiff(path) as tif:
-            _check_whole(tif)
-            _check_parts(tif, path); scenes = _series_names(tif); n = _pick(scene, scenes, path); series = tif.series[n]
-            at = axes or _tiff_axes(series, path)
-            return n, _scene_uri(path, scenes, n), series, at, [l.shape for l in series.levels], *_tiff_says(tif, n)
-    try: n, uri, series, axes, shapes, names, scale, step, notes = reach(path, _get)
-    except VstainError: raise
-    except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
-    except (tifffile.TiffFileError, IndexError, ValueError, KeyError, OSError, struct.error) as e: raise FormatError(f'{path}: not a readable TIFF ({e})') from e
-    if not 0 <= level < len(shapes): raise MissingImageError(f'{path}: no resolution level {level}; it has {len(shapes)}')
-    fine, here = (dict(zip(axes, sh)) for sh in (shapes[0], shapes[level]))
-    if scale: scale = tuple(s and s*fine.get(a, 1)/here.get(a, 1) for s, a in zip(scale, 'ZYX'))
-    array = _FileArray(path, shapes[level], series.dtype, partial(_load_tiff, series=n, level=level))
-    out = Image(uri, array, axes, names, scale, step, notes=notes, files=[path] if isinstance(path, Path) else [],
-                coarser=partial(_tiff_levels, path, range(level + 1, len(shapes)), axes, n))
-    out.alpha = out.shape[1] - 1 if 'S' in series.axes and any(int(e) for e in series.keyframe.extrasamples[-1:]) else None # 0 is a sample of no meaning
-    return out
+@dataclass
+class _TiffScene:
+    "What a TIFF says of one of its images"
+    number: int # of its series
+    uri: str # the path, and which scene of several
+    axes: str # TCZYX letters
+    shapes: list # of the resolution levels, finest first
+    dtype: np.dtype # of the voxels
+    names: list|None # of the channels
+    scale: tuple|None # (z, y, x) in µm, of the finest level
+    step: float|None # seconds between timepoints
+    notes: list # what was not understood
+    clear: bool # is the last of its colours how opaque they are?
+
+    def scale_at(self, level): # number of a resolution level, which shows the same field in fewer voxels
+        "(z, y, x) in µm"
+        fine, here = (dict(zip(self.axes, self.shapes[l])) for l in (0, level))
+        return self.scale and tuple(s and s*fine.get(a, 1)/here.get(a, 1) for s, a in zip(self.scale, 'ZYX'))
+
+def _read_scene(path, axes, scene):
+    "What a TIFF says of a scene; its voxels are left where they are"
+    with _tiff(path) as tif:
+        _check_whole(tif); _check_parts(tif, path)
+        scenes = _series_names(tif); n = _scene_number(scene, scenes, path); series = tif.series[n]
+        clear = 'S' in series.axes and any(map(int, series.keyframe.extrasamples[-1:])) # 0 is a sample of no meaning
+        return _TiffScene(n, _scene_uri(path, scenes, n), axes or _tiff_axes(series, path), [l.shape for l in series.levels],
+                          series.dtype, *_tiff_says(tif, n), clear)
 
 def _scene_uri(path, scenes, n): return f'{path}[scene={scenes[n]}]' if len(scenes) > 1 else path
 
-def _tiff_levels(path, levels, axes, scene): return [_open_tiff(path, l, axes, scene) for l in levels]
+# %% ../nbs/10_store.ipynb #ct020b
+_BROKEN_TIFF = tifffile.TiffFileError, IndexError, ValueError, KeyError, OSError, struct.error
+
+def _open_tiff(path, level=0, axes=None, scene=None):
+    with _readable(path, 'TIFF', _BROKEN_TIFF): said = reach(path, lambda: _read_scene(path, axes, scene))
+    _check_level(path, level, len(said.shapes))
+    array = _FileArray(path, said.shapes[level], said.dtype, partial(_load_tiff, series=said.number, level=level))
+    out = Image(said.uri, array, said.axes, said.names, said.scale_at(level), said.step, notes=said.notes, files=_local(path),
+                coarser=_coarser(level, len(said.shapes), _open_tiff, path, said.axes, said.number))
+    if said.clear: out.alpha = out.shape[1] - 1
+    return out
 
 # %% ../nbs/10_store.ipynb #c022
 _BANDS = {'1': 1, 'L': 1, 'I': 1, 'F': 1, 'LA': 2, 'La': 2, 'RGBA': 4, 'RGBa': 4, 'PA': 4}
 
 class _PictureArray(_FileArray):
     "A picture, decoded whole; the last few are kept"
-    def __getitem__(self, key): return _decode_picture(self.path, _version(self.path), self.dtype == 'u2', len(self.shape))[key]
+    def __getitem__(self, key): return _decode_picture(self.path, _file_version(self.path), self.dtype == 'u2', len(self.shape))[key]
 
 @lru_cache(8)
 def _decode_picture(path, version, deep, ndim):
@@ -357,33 +427,36 @@ def _decode_picture(path, version, deep, ndim):
             import imagecodecs
             return imagecodecs.png_decode(data)
         mode = {'1': 'L', 'P': 'RGBA' if 'transparency' in im.info else 'RGB', 'PA': 'RGBA'}.get(im.mode, im.mode)
-        return np.asarray(im if mode == im.mode and (mode in _BANDS or mode == 'RGB' or mode.startswith('I;')) else im.convert(mode if mode != im.mode else 'RGB'))
+        if mode != im.mode: return np.asarray(im.convert(mode))
+        known = mode in _BANDS or mode == 'RGB' or mode.startswith('I;')
+        return np.asarray(im if known else im.convert('RGB'))
+
+def _picture_says(path):
+    "Mode, size, coding, and whether a colour of its palette is clear"
+    import PIL.Image
+    with path.open() if isinstance(path, RemotePath) else open(path, 'rb') as f, PIL.Image.open(f) as im:
+        return im.mode, im.size, str(im.tile), 'transparency' in im.info
 
 def _open_picture(path, level=0, axes=None, scene=None):
-    import PIL.Image
     _single(path, level, scene)
-    def _get():
-        with path.open() if isinstance(path, RemotePath) else open(path, 'rb') as f, PIL.Image.open(f) as im: return im.mode, im.size, str(im.tile), 'transparency' in im.info
-    try: mode, (w, h), tile, clear = reach(path, _get)
-    except VstainError: raise
-    except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
-    except Exception as e: raise FormatError(f'{path}: not a readable picture ({e})') from e
+    with _readable(path, 'picture', Exception): mode, (w, h), tile, clear = reach(path, lambda: _picture_says(path))
     bands = 4 if mode == 'P' and clear else 1 if mode.startswith('I;') else _BANDS.get(mode, 3)
     dtype = {'I': 'i4', 'F': 'f4'}.get(mode, 'u2' if ';16' in tile or mode.startswith('I;') else 'u1')
     shape = (h, w, bands)[:2 + (bands > 1)]
-    out = Image(path, _PictureArray(path, shape, dtype, _decode_picture), axes or 'YXC'[:len(shape)], files=[path] if isinstance(path, Path) else [])
+    out = Image(path, _PictureArray(path, shape, dtype, _decode_picture), axes or 'YXC'[:len(shape)], files=_local(path))
     out.alpha = bands - 1 if bands in (2, 4) else None
     return out
 
-def _load_npy(path): return np.load(path, mmap_mode='r', allow_pickle=False) if isinstance(path, Path) else np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+def _load_npy(path):
+    if isinstance(path, Path): return np.load(path, mmap_mode='r', allow_pickle=False)
+    return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+
+_BROKEN_NPY = ValueError, EOFError, OSError, MemoryError, OverflowError
 
 def _open_npy(path, level=0, axes=None, scene=None):
     _single(path, level, scene)
-    try: a = _load_npy(path)
-    except VstainError: raise
-    except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
-    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as e: raise FormatError(f'{path}: not a readable .npy file ({e})') from e
-    return Image(path, _FileArray(path, a.shape, a.dtype, _load_npy), axes or _guess_axes(a.shape, path), files=[path] if isinstance(path, Path) else [])
+    with _readable(path, '.npy file', _BROKEN_NPY): a = _load_npy(path)
+    return Image(path, _FileArray(path, a.shape, a.dtype, _load_npy), axes or _guess_axes(a.shape, path), files=_local(path))
 
 # %% ../nbs/10_store.ipynb #c024
 class _BioArray:
@@ -404,15 +477,16 @@ def _load_bio(path, scene, level):
 def _open_bio(path, level=0, axes=None, scene=None):
     if isinstance(path, RemotePath): raise FormatError(f'{path}: this kind of file is read from a local disk only; download it first')
     one = _bio(path); names = list(one.scenes)
-    one.set_scene(names[_pick(scene, names, path)]); levels = one.resolution_levels
-    if not 0 <= level < len(levels): raise MissingImageError(f'{path}: no resolution level {level}; it has {len(levels)}')
+    one.set_scene(names[_scene_number(scene, names, path)]); n_levels = len(one.resolution_levels)
+    _check_level(path, level, n_levels)
     if level: one.set_resolution_level(level)
-    colour, size = 'S' in one.dims.order, one.physical_pixel_sizes
+    colour = 'S' in one.dims.order
     if colour and one.dims.C > 1: raise FormatError(f'{path}: channels in colour, of axes {one.dims.order}, cannot be shown as TCZYX')
-    array = _FileArray(path, [getattr(one.dims, a) for a in ('TSZYX' if colour else AXES)], one.dtype, partial(_load_bio, scene=one.current_scene, level=level))
+    shape = [getattr(one.dims, a) for a in ('TSZYX' if colour else AXES)]
+    array = _FileArray(path, shape, one.dtype, partial(_load_bio, scene=one.current_scene, level=level))
     scale, step, notes = _bio_says(one)
     return Image(_scene_uri(path, names, names.index(one.current_scene)), array, AXES, None if colour else one.channel_names, scale, step,
-                 files=[path], notes=notes, coarser=partial(_bio_levels, path, range(level + 1, len(levels)), one.current_scene))
+                 files=[path], notes=notes, coarser=_coarser(level, n_levels, _open_bio, path, None, one.current_scene))
 
 def _bio_says(one):
     "(z, y, x) in µm and the time step of a scene, and what was not understood; bioio's readers give µm where they name no unit"
@@ -421,14 +495,12 @@ def _bio_says(one):
     if not hasattr(step, 'total_seconds'): step = step_in_seconds(step, str(getattr(props.T, 'unit', None) or 's'), notes)
     return scale_in_um((size.Z, size.Y, size.X), units, notes), step.total_seconds() if hasattr(step, 'total_seconds') else step, notes
 
-def _bio_levels(path, levels, scene): return [_open_bio(path, l, None, scene) for l in levels]
-
 # %% ../nbs/10_store.ipynb #c026
 _TIFF = ('.tif', '.tiff')
 _READERS = {**dict.fromkeys(_TIFF, _open_tiff), **dict.fromkeys(('.png', '.jpg', '.jpeg'), _open_picture), '.npy': _open_npy}
 
 def open_image(
-    uri, # path or URL of an OME-Zarr field of view, image or labels group, of an array in a Zarr container, of a TIFF, PNG, JPEG or .npy file, or one that bioio reads; or a list of these, stacked as channels
+    uri, # path or URL of an OME-Zarr image or labels group, a Zarr array, TIFF, PNG, JPEG, .npy or what bioio reads; or a list, stacked
     axes:str=None, # axes of the file's array where its metadata do not tell, e.g. 'ZYX'
     channels=None, # channels to take, by name or number, in this order; by default all
     level:int=0, # resolution level
@@ -441,14 +513,15 @@ def open_image(
     if isinstance(uri, Image): return choose_channels(uri, channels, names)
     if uri is None or isinstance(uri, (str, list, tuple)) and not uri: raise MissingImageError('no image is named')
     if isinstance(uri, (list, tuple)):
-        return choose_channels(stack_images([open_image(u, axes, None, level, scene, storage_options, None, scale) for u in uri]), channels, names)
+        images = [open_image(u, axes, None, level, scene, storage_options, None, scale) for u in uri]
+        return choose_channels(stack_images(images), channels, names)
     path = as_path(uri, storage_options)
     if axes is not None and not isinstance(axes, str): raise FormatError(f"{path}: axes are letters of {AXES}, such as 'ZYX', not {axes!r}")
     if isinstance(path, Path) and not path.exists(): raise MissingImageError(f"{path}: no such file or folder{_nearest_parent(path)}")
     if isinstance(path, Path) and not path.is_dir() and not path.is_file(): raise FormatError(f'{path}: neither a file nor a folder (a pipe or a device is not read)')
     img = _reader(path)(path, level, axes, scene)
     if scale is not None: img.with_scale(scale)
-    for note in () if scale is not None else img.notes: warnings.warn(f'{_container(path)}: {note}')
+    for note in () if scale is not None else img.notes: warnings.warn(f'{_outer_folder(path)}: {note}')
     return choose_channels(img, channels, names)
 
 # %% ../nbs/10_store.ipynb #cb26
@@ -496,7 +569,7 @@ def _open_zarr(path, level=0, axes=None, scene=None):
         return _open_bare(path, node, level, axes) if node[0] == 'array' else _open_labels(path, level) if labels else _open_ngff(path, level, axes, found=found)
     if scene is not None:
         fovs = list_fovs(path, getattr(path, 'options', None))
-        return _open_zarr(as_path(list(fovs.values())[_pick(scene, list(fovs), path)], getattr(path, 'options', None)), level, axes)
+        return _open_zarr(as_path(list(fovs.values())[_scene_number(scene, list(fovs), path)], getattr(path, 'options', None)), level, axes)
     if 'plate' in ome: raise FormatError(f"{path} is a plate; open one of its fields of view, such as {next(iter(list_fovs(path).values()), 'none')}, or say scene=")
     raise FormatError(f"{path}: a Zarr group without OME-Zarr multiscales; name the image or array in it")
 
@@ -527,10 +600,13 @@ def _plate_names(root, ome):
     places = [within(root, w) for w in wells]
     with ThreadPoolExecutor(16) as pool: metas = list(pool.map(ome_attrs, places))
     if None in metas: raise MissingImageError(f"{root}: the plate lists well {wells[metas.index(None)]}, which is not there")
-    images = [[i['path'] for i in meta[1]['well'].get('images') or []] if 'well' in meta[1] else _group_names(p) for p, meta in zip(places, metas)]
+    images = [_fields_of_well(p, meta[1]) for p, meta in zip(places, metas)]
     for p, fields in zip(places, images):
         for f in fields: within(p, f)
     return [f'{w}/{f}' for w, fields in zip(wells, images) for f in fields]
+
+def _fields_of_well(path, ome):
+    return [i['path'] for i in ome['well'].get('images') or []] if 'well' in ome else _group_names(path)
 
 def _group_names(root):
     "Images below a group that is no plate, at any depth"
@@ -557,7 +633,8 @@ class ImageWriter:
     def __init__(self, array):
         self.array, self.shape, self.chunks = array, tuple(array.shape), tuple(array.chunk_layout.read_chunk.shape)
         t, c, z, y, x = self.shape
-        self._step, self._seen = max(1, math.ceil((t*z*y*x/2**18)**.5)), [[] for _ in range(c)] # every so many rows and columns one is looked at
+        self._step = max(1, math.ceil((t*z*y*x/2**18)**.5)) # every so many rows and columns a voxel is looked at
+        self._seen = [[] for _ in range(c)]
     def write(self,
         block:np.ndarray, # TCZYX
         t:int=0, # timepoint of its first voxel
@@ -569,7 +646,8 @@ class ImageWriter:
         "Start to write `block` with its first voxel at (t, c, z, y, x)"
         lo = (t, c, z, y, x); hi = tuple(l + n for l, n in zip(lo, block.shape))
         if block.ndim != 5 or any(h > n for h, n in zip(hi, self.shape)): raise ShapeError(f'a block of {block.shape} at {lo} does not fit into {self.shape}')
-        for i, one in enumerate(np.moveaxis(block[..., -y % self._step::self._step, -x % self._step::self._step], 1, 0)): self._seen[c + i].append(one[np.isfinite(one)])
+        some = block[..., -y % self._step::self._step, -x % self._step::self._step]
+        for i, one in enumerate(np.moveaxis(some, 1, 0)): self._seen[c + i].append(one[np.isfinite(one)])
         return self.array[tuple(slice(l, h) for l, h in zip(lo, hi))].write(block)
     def windows(self)->list: # {'start', 'end', 'min', 'max'} for each channel, None where nothing was written
         "What viewers show as black and white, by OME-NGFF's `omero`: all but the lowest and highest thousandth of what was written"
@@ -578,7 +656,8 @@ class ImageWriter:
             v = np.concatenate(v) if v else np.zeros(0)
             if not v.size: out.append(None); continue
             start, end = (float(f'{p:.6g}') for p in np.percentile(v.astype(float), (.1, 99.9)))
-            out.append(dict(start=start, end=end if end > start else start + 1, min=min(start, float(v.min())), max=max(end, start + 1, float(v.max()))))
+            low, high = min(start, float(v.min())), max(end, start + 1, float(v.max()))
+            out.append(dict(start=start, end=end if end > start else start + 1, min=low, max=high))
         return out
 
 # %% ../nbs/10_store.ipynb #c033
@@ -592,11 +671,13 @@ def _create_fov(path, shape, channels, dtype, scale, version, chunks, attrs, tim
     if len(shape) != 5: raise ShapeError(f'{path}: shape must be TCZYX, not {shape}')
     if len(channels) != shape[1]: raise ShapeError(f"{path}: {len(channels)} channel names for {shape[1]} channels")
     sizes = scale or (None,)*3 # without a unit where the size is unknown
-    axes = [TimeAxisMeta(name='t', unit='second' if time_step else None), ChannelAxisMeta(name='c'), *(SpaceAxisMeta(name=a, unit='micrometer' if s else None) for a, s in zip('zyx', sizes))]
+    axes = [TimeAxisMeta(name='t', unit='second' if time_step else None), ChannelAxisMeta(name='c'),
+            *(SpaceAxisMeta(name=a, unit='micrometer' if s else None) for a, s in zip('zyx', sizes))]
+    place = [TransformationMeta(type='scale', scale=[time_step or 1., 1., *(s or 1. for s in sizes)])]
+    if translation: place.append(TransformationMeta(type='translation', translation=[0., 0., *map(float, translation)]))
     with open_ome_zarr(path, layout='fov', mode='w-', channel_names=list(channels), axes=axes, version=version) as pos:
         pos.create_zeros('0', tuple(int(n) for n in shape), dtype=np.dtype(dtype), chunks=tuple(chunks or _default_chunks(shape)),
-                         transform=[TransformationMeta(type='scale', scale=[time_step or 1., 1., *(s or 1. for s in sizes)]),
-                                    *([TransformationMeta(type='translation', translation=[0., 0., *map(float, translation)])] if translation else [])])
+                         transform=place)
     if attrs: update_group(path, attrs)
     return ImageWriter(open_zarr_array(Path(path)/'0', {'0.4': 2, '0.5': 3}[version], write=True))
 
@@ -716,7 +797,7 @@ def write_pyramid(
     uri, # a local OME-Zarr image, or a plate, for each of its fields of view
     levels:int=None, # how many to add; by default until a plane has at most 256 × 256 voxels
     labels:bool=False, # voxels are labels, of which no mean is taken
-)->list: # `levels` of the image; raises `OutputExistsError` where it has several already, or something lies where they belong, `FormatError`
+)->list: # `levels` of the image; raises `FormatError`, and `OutputExistsError` where it has several or their place is taken
     "Add coarser levels to an OME-Zarr image and to its labels"
     if is_plate(uri): return [write_pyramid(u, levels, labels) for u in list_fovs(uri).values()]
     img = open_image(uri); group = img.group
@@ -737,7 +818,8 @@ def write_pyramid(
                 here = dict(zip(img.axes, scale*total)); tall = here.get('Z', 1) > 1.5*here['X'] or not (img.scale and img.scale[0])
                 factors = [2 if a in 'YX' or a == 'Z' and not tall else 1 for a in img.axes]
                 tmp.mkdir(); fine, total = _write_level(fine, path, tmp, factors, labels), total*factors
-                ms['datasets'].append(dict(path=p.relative_to(group).as_posix(), coordinateTransformations=[dict(type='scale', scale=list(scale*total)), dict(type='translation', translation=list(shift + scale*(total - 1)/2))]))
+                place = _transforms(scale*total, shift + scale*(total - 1)/2)
+                ms['datasets'].append(dict(path=p.relative_to(group).as_posix(), coordinateTransformations=place))
             for p, tmp in zip(places, tmps): take_place(tmp, p, lambda _: False)
         finally:
             for tmp in tmps: shutil.rmtree(tmp, ignore_errors=True)
@@ -755,54 +837,6 @@ def update_attrs(self:Image,
     if not self.group: raise FormatError(f'{self.uri}: only OME-Zarr images have attributes')
     update_group(self.group, attrs)
 
-# %% ../nbs/10_store.ipynb #c095
-def _chunk(entry):
-    "An entry of a folder, which is a file; a pipe would be waited for"
-    if not entry.is_file(): raise FormatError(f'{entry.path}: a chunk is a file, and this is none; copy the image again')
-    return entry
-
-def _numbered(folder, depth):
-    "Folders and files with numbers for names, `depth` deep, as tuples"
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for e in entries:
-            if not e.name.isdigit(): continue
-            if depth == 1: yield (int(_chunk(e).name),)
-            else: yield from ((int(e.name), *rest) for rest in _numbered(e.path, depth - 1))
-
-def _chunk_files(path, meta):
-    "Position → file of the chunks, or shards, that are on disk"
-    key, n, fmt = meta.get('chunk_key_encoding') or {}, len(meta['shape']), meta['zarr_format']
-    plain = fmt == 2 or key.get('name', 'default') == 'v2'
-    sep = meta.get('dimension_separator') or '.' if fmt == 2 else key.get('configuration', {}).get('separator', '.' if plain else '/')
-    if sep == '/': return {at: Path(path, *([] if plain else 'c'), *map(str, at)) for at in _numbered(path if plain else path/'c', n)}
-    names = re.compile(r'\.'.join([] if plain else 'c') + (r'' if plain else r'\.') + r'\.'.join([r'(\d+)']*n))
-    with os.scandir(path) as entries: return {tuple(map(int, m.groups())): path/_chunk(e).name for e in entries if (m := names.fullmatch(e.name))}
-
-def _in_shard(file, grid, given):
-    "Which chunks of a shard are there, by its index; all, where its index is written in another way"
-    names = [c if isinstance(c, str) else c.get('name') for c in given.get('index_codecs') or []]
-    if not names or names[0] != 'bytes' or set(names[1:]) - {'crc32c'}: return np.ones(grid, bool)
-    size, end = 16*math.prod(grid) + 4*(len(names) - 1), given.get('index_location', 'end') == 'end'
-    with open(file, 'rb') as f:
-        f.seek(max(0, os.stat(file).st_size - size) if end else 0); index = f.read(size)
-    if len(index) < size: return np.ones(grid, bool) # damaged, which reading says
-    return (np.frombuffer(index[:16*math.prod(grid)], '<u8').reshape(*grid, 2) != 2**64 - 1).all(-1)
-
-# %% ../nbs/10_store.ipynb #cn95
-def _zarr_absent(path):
-    "Where chunks of a local Zarr array are absent, and their size"
-    meta = next(m for m in (json_at(path/n) for n in ARRAY_FILE.values()) if m)
-    outer = chunk = meta['chunks'] if meta['zarr_format'] == 2 else meta['chunk_grid']['configuration']['chunk_shape']
-    codecs = meta.get('codecs') or []; given = codecs[0].get('configuration') or {} if len(codecs) == 1 and isinstance(codecs[0], dict) else {}
-    if 'chunk_shape' in given: chunk = given['chunk_shape']
-    per, counts = [o//c for o, c in zip(outer, chunk)], [-(-n//o) for n, o in zip(meta['shape'], outer)]
-    check_memory(math.prod(counts)*math.prod(per), f"{path}: the list of {'×'.join(map(str, meta['shape']))} voxels in chunks {chunk}")
-    absent = np.ones([n*p for n, p in zip(counts, per)], bool)
-    if str(meta.get('fill_value')) == 'NaN': return absent & False, chunk
-    for at, file in _chunk_files(path, meta).items():
-        if all(a < n for a, n in zip(at, counts)): absent[tuple(slice(a*p, (a + 1)*p) for a, p in zip(at, per))] = ~_in_shard(file, per, given) if 'chunk_shape' in given else False
-    return absent[tuple(slice(-(-n//c)) for n, c in zip(meta['shape'], chunk))], chunk
-
 # %% ../nbs/10_store.ipynb #c096
 def _tiff_absent(path, series, level):
     "Where tiles or strips of a TIFF are absent, and their size, along the axes of the series"
@@ -814,6 +848,19 @@ def _tiff_absent(path, series, level):
             if p is not None: flags.flat[:] = [not (o and b) for o, b in zip(p.dataoffsets, p.databytecounts)]
     return absent.reshape(*one.shape[:n], *page.chunked), (*[1]*n, *page.chunks)
 
+def _left_out(img):
+    "Is it meant that chunks are absent, as in labels, which are mostly 0?"
+    ome, ours = img.attrs.get('ome'), img.attrs.get('vstain')
+    if 'image-label' in (ome if isinstance(ome, dict) else img.attrs): return True
+    return isinstance(ours, dict) and ours.get('empty_chunks') == 'fill value'
+
+def _absent_in_file(img):
+    "Where chunks of the file are absent, and their size; None where the voxels are in no local file with chunks"
+    array = img.array
+    if getattr(getattr(array, 'load', None), 'func', None) is _load_tiff:
+        return _tiff_absent(array.path, **array.load.keywords) if isinstance(array.path, Path) else None
+    if img.files and (isinstance(array, ts.TensorStore) or hasattr(array, 'metadata')): return absent_chunks(Path(img.files[0]))
+
 def _absent(img):
     "(position, first voxel) of what is absent, in the order of T, C, Z, Y, X"
     array = img.array
@@ -824,15 +871,13 @@ def _absent(img):
         sel = getattr(array, 'sel', None); chunk = array.img.chunks
         shown = [{i//c for i in s} for s, c in zip(sel, chunk)] if sel and chunk else None
         return [a for a in _absent(array.img) if not shown or all(p in s for p, s in zip(a[0], shown))]
-    ome, ours = img.attrs.get('ome'), img.attrs.get('vstain')
-    if 'image-label' in (ome if isinstance(ome, dict) else img.attrs) or isinstance(ours, dict) and ours.get('empty_chunks') == 'fill value': return []
-    if getattr(getattr(array, 'load', None), 'func', None) is _load_tiff and isinstance(array.path, Path): absent, chunk = _tiff_absent(array.path, **array.load.keywords)
-    elif img.files and (isinstance(array, ts.TensorStore) or hasattr(array, 'metadata')): absent, chunk = _zarr_absent(Path(img.files[0]))
-    else: return []
-    absent = to_tczyx(absent, img.axes); size = dict(zip(img.axes, chunk)); check_memory(400*int(absent.sum()), f'{img.uri}: the list of missing chunks')
+    found = None if _left_out(img) else _absent_in_file(img)
+    if found is None: return []
+    absent, size = to_tczyx(found[0], img.axes), dict(zip(img.axes, found[1]))
+    check_memory(400*int(absent.sum()), f'{img.uri}: the list of missing chunks')
     return [(tuple(p), tuple(i*size.get(a, 1) for i, a in zip(p, AXES))) for p in np.argwhere(absent).tolist()]
 
-def _missing(img):
+def _listed_absent(img):
     try: return _absent(img)
     except VstainError: raise
     except Exception as e: raise FormatError(f'{img.uri}: its chunks cannot be listed ({str(e)[:300]})') from e
@@ -840,7 +885,7 @@ def _missing(img):
 @patch
 def missing_chunks(self:Image)->list: # (t, c, z, y, x) of each, counted in chunks of the file
     "Chunks, or tiles of a TIFF, that are absent without the metadata saying that this is meant; of local files"
-    return [p for p, _ in _missing(self)]
+    return [p for p, _ in _listed_absent(self)]
 
 # %% ../nbs/10_store.ipynb #c097
 def warn_of_missing(
@@ -850,12 +895,14 @@ def warn_of_missing(
     "Say once how many chunks of these images are missing, and where"
     found = {}
     for img in map(open_image, images):
-        if img.uri not in found: found[img.uri] = _missing(img)
+        if img.uri not in found: found[img.uri] = _listed_absent(img)
     holes = {k: v for k, v in found.items() if v}; total = sum(map(len, holes.values()))
     if not total: return 0
-    first = dict(zip(AXES, next(iter(holes.values()))[0][1])); more = f' and {len(holes) - 5} more' if len(holes) > 5 else ''
+    first = ', '.join(f'{a}={i}' for a, i in zip(AXES, next(iter(holes.values()))[0][1]))
+    more = f' and {len(holes) - 5} more' if len(holes) > 5 else ''
     where = ', '.join(f'{k} ({len(v)})' for k, v in itertools.islice(holes.items(), 5)) + more
-    said = (f"{total} {'chunk is' if total == 1 else 'chunks are'} missing and read as zeros, in {where}; the first begins at voxel {', '.join(f'{a}={i}' for a, i in first.items())}. "
+    many = '1 chunk is' if total == 1 else f'{total} chunks are'
+    said = (f'{many} missing and read as zeros, in {where}; the first begins at voxel {first}. '
             "Copy or write them again; if they were left out because all of their voxels are 0, say so: open_image(…).update_attrs({'vstain': {'empty_chunks': 'fill value'}})")
     if strict: raise FormatError(said)
     warnings.warn(said, stacklevel=2)

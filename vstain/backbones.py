@@ -16,7 +16,8 @@ from torch import nn, Tensor
 from monai.networks.blocks import Convolution, UpSample
 from monai.networks.layers.utils import get_act_layer
 from monai.networks.utils import icnr_init
-from .core import ConfigError, MissingExtraError, did_you_mean
+from fastcore.basics import patch
+from .core import ConfigError, MissingExtraError, ShapeError, did_you_mean
 
 # %% ../nbs/30_backbones.ipynb #c006
 def fold_z(
@@ -90,11 +91,13 @@ class UNet(nn.Module):
     ):
         super().__init__()
         if len(factors) != len(widths)-1: raise ConfigError(f'{len(widths)} levels need {len(widths)-1} factors between them, not {len(factors)}')
-        drop = lambda i: dropout if i >= len(widths)-2 else 0.
-        self.encoder = nn.ModuleList(conv_block(dims, a, b, residual=residual, dropout=drop(i), **kw) for i, (a, b) in enumerate(zip((n_in, *widths), widths)))
+        drops = [0.]*(len(widths)-2) + [dropout]*2
+        levels, steps = zip((n_in, *widths), widths, drops[-len(widths):]), list(zip(widths, widths[1:]))
+        self.encoder = nn.ModuleList(conv_block(dims, a, b, residual=residual, dropout=p, **kw) for a, b, p in levels)
         self.downs = nn.ModuleList((nn.MaxPool2d, nn.MaxPool3d)[dims-2](tuple(f)) for f in factors)
-        self.ups = nn.ModuleList(upsample(dims, b, a, tuple(f), up) for a, b, f in zip(widths, widths[1:], factors))
-        self.decoder = nn.ModuleList(conv_block(dims, a + (b if up in ('linear', 'nearest') else a), a, decoder_convs, **kw) for a, b in zip(widths, widths[1:]))
+        self.ups = nn.ModuleList(upsample(dims, b, a, tuple(f), up) for (a, b), f in zip(steps, factors))
+        trained = up not in ('linear', 'nearest') # the others leave the channels as they are
+        self.decoder = nn.ModuleList(conv_block(dims, a + (a if trained else b), a, decoder_convs, **kw) for a, b in steps)
 
     def forward(self, x):
         skips = []
@@ -109,7 +112,8 @@ class UNet(nn.Module):
 # %% ../nbs/30_backbones.ipynb #c020
 class UNet2d(nn.Module):
     "A 2D U-Net over a window of z planes folded into channels"
-    sizes = dict(fast=dict(stem=2, residual=True, decoder_convs=1), small=dict(widths=(16, 32, 64, 128)), medium=dict(widths=(32, 64, 128, 256)), large=dict(widths=(48, 96, 192, 384)))
+    sizes = dict(fast=dict(stem=2, residual=True, decoder_convs=1), small=dict(widths=(16, 32, 64, 128)),
+                 medium=dict(widths=(32, 64, 128, 256)), large=dict(widths=(48, 96, 192, 384)))
     feature_depth, lr = 1, 2e-3
     def __init__(self,
         in_channels:int, # source channels, C
@@ -132,7 +136,8 @@ class UNet2d(nn.Module):
         self.out_channels, self.divisor = features, (1,) + (stem * 2**n,)*2
         self.stem = nn.PixelUnshuffle(stem)
         self.net = UNet(2, in_channels*in_depth*stem**2, widths, [(2, 2)]*n, residual, decoder_convs, up, dropout, norm=norm, act=act)
-        self.last = nn.Sequential(nn.Conv2d(widths[0], features*stem**2, 3, padding=1), nn.PixelShuffle(stem)) if stem > 1 else nn.Identity()
+        self.last = nn.Identity()
+        if stem > 1: self.last = nn.Sequential(nn.Conv2d(widths[0], features*stem**2, 3, padding=1), nn.PixelShuffle(stem))
 
     def forward(self, x): return self.last(self.net(self.stem(fold_z(x)))).unsqueeze(2)
 
@@ -264,7 +269,8 @@ class UNeXt2(nn.Module):
         features = features or max(32, 4*out_depth)
         self.out_channels, self.divisor = features, (1,) + (4*2**(len(widths)-1),)*2
         self.stem = ZStem(in_channels, in_depth, widths[0], stem_planes)
-        self.encoder = nn.ModuleList(convnext_stage(a, b, d, 1+(i > 0)) for i, (a, b, d) in enumerate(zip((widths[0], *widths), widths, depths)))
+        strides = (1, *[2]*(len(widths)-1)) # the first stage works on the tokens of the stem
+        self.encoder = nn.ModuleList(map(convnext_stage, (widths[0], *widths), widths, depths, strides))
         self.ups = nn.ModuleList(ShuffleUp(b, a) for a, b in zip(widths, widths[1:]))
         self.decoder = nn.ModuleList(convnext_stage(2*a, a, decoder_depth) for a in widths[:-1])
         self.to_half = nn.Sequential(ShuffleUp(widths[0], 2*features), Convolution(2, 2*features, 2*features, act='gelu', norm=None))
@@ -272,14 +278,36 @@ class UNeXt2(nn.Module):
         self.last = Convolution(2, features + in_channels*in_depth, features, act='gelu', norm=None)
         self.apply(_init_convnext)
 
-    def forward(self, x):
-        h, skips = self.stem(x), []
-        for stage in self.encoder: skips.append(h := stage(h))
-        for up, stage, skip in zip(reversed(self.ups), reversed(self.decoder), reversed(skips[:-1])):
-            h = stage(torch.cat([up(h), skip], 1))
-        return self.last(torch.cat([self.to_full(self.to_half(h)), fold_z(x)], 1)).unsqueeze(2)
+    def forward(self, x): return self.decode(self.encode(x))
 
 # %% ../nbs/30_backbones.ipynb #c045
+@patch
+def encode(self:UNeXt2,
+    x:Tensor, # a batch, (B, C, D, Y, X)
+    mask:Tensor=None, # tokens to hide, (B or 1, 1, Y/4, X/4), those that are not 0; by default none
+) -> list: # the window with its planes as channels, (B, C*D, Y, X), then the features of each stage, finest first; raises `ShapeError`
+    "What the decoder works on; of hidden tokens, of 4×4 pixels in all planes, nothing is in any of it"
+    whole, h = fold_z(x), self.stem(x)
+    if mask is not None:
+        if mask.ndim != 4 or mask.shape[0] not in (1, len(x)) or mask.shape[1] != 1 or mask.shape[2:] != h.shape[2:]:
+            raise ShapeError(f'a mask of shape {tuple(mask.shape)} does not fit: tokens of 4×4 pixels need ({len(x)} or 1, 1, {h.shape[2]}, {h.shape[3]})')
+        hidden = mask != 0
+        h = h.masked_fill(hidden, 0)
+        whole = whole.masked_fill(hidden.repeat_interleave(4, -1).repeat_interleave(4, -2), 0)
+    features = [whole]
+    for stage in self.encoder: features.append(h := stage(h))
+    return features
+
+@patch
+def decode(self:UNeXt2,
+    features:list, # what `encode` gave
+) -> Tensor: # (B, out_channels, 1, Y, X)
+    "Features at full resolution"
+    whole, *skips, h = features
+    for up, stage, skip in zip(reversed(self.ups), reversed(self.decoder), reversed(skips)):
+        h = stage(torch.cat([up(h), skip], 1))
+    return self.last(torch.cat([self.to_full(self.to_half(h)), whole], 1)).unsqueeze(2)
+
 def _init_convnext(m):
     if isinstance(m, ConvNeXtBlock):
         for l in (m.depthwise, m.pointwise[1], m.pointwise[4]):
@@ -290,9 +318,12 @@ def monai_networks(
 ) -> dict: # name → class, of the networks that map an image to an image
     "MONAI's networks that `monai:<name>` can build"
     from monai.networks import nets
-    other = ('DenseNet', 'FullyConnected', 'VarFully', 'HighResBlock', 'MultiScaleP', 'PatchDisc', 'SPADE', 'Diffusion', 'AutoencoderKL', 'VQVAE', 'ViTAuto', 'LocalNet', 'RegUNet', 'HyenaND')
-    return {n: c for n, c in vars(nets).items() if inspect.isclass(c) and issubclass(c, nn.Module) and n == c.__name__ and not n.startswith(other)
+    classes = {n: c for n, c in vars(nets).items() if inspect.isclass(c) and issubclass(c, nn.Module) and n == c.__name__}
+    return {n: c for n, c in classes.items() if not n.startswith(_OTHER_NETWORKS)
             and {'in_channels', 'out_channels'} <= set(inspect.signature(c).parameters)}
+
+_OTHER_NETWORKS = ('DenseNet', 'FullyConnected', 'VarFully', 'HighResBlock', 'MultiScaleP', 'PatchDisc', 'SPADE', 'Diffusion',
+                   'AutoencoderKL', 'VQVAE', 'ViTAuto', 'LocalNet', 'RegUNet', 'HyenaND') # how their names begin
 
 # %% ../nbs/30_backbones.ipynb #c052
 class MonaiNet(nn.Module):
@@ -332,7 +363,9 @@ _asks_late = dict(SwinUNETR='einops') # packages that a network asks for only wh
 
 def _lacks_package(network, e):
     "The error of a network whose package is not installed"
-    said = str(e).splitlines()[0]; name = (re.findall(r"No module named '([\w.]+)'", said) or re.findall(r'(?:from|import) (\w+)', said) or ['?'])[0].split('.')[0]
+    said = str(e).splitlines()[0]
+    found = re.search(r"No module named '(\w+)", said) or re.search(r'(?:from|import) (\w+)', said)
+    name = found[1] if found else '?'
     return MissingExtraError(f"monai:{network} needs the package {name}: pip install {name} ({said})")
 
 # %% ../nbs/30_backbones.ipynb #d002
@@ -380,10 +413,12 @@ class CustomNet(nn.Module):
 
     def _trial(self):
         "How many channels come out of a batch of the smallest size"
-        n = self.in_channels + 1 # never the channels of an image without a batch axis, for which a network over three axes would take folded planes
+        # not as many as channels: a network over three axes would take folded planes for an image without a batch axis
+        n = self.in_channels + 1
         x = torch.zeros(n, self.in_channels, -(-self.in_depth//self.divisor[0])*self.divisor[0], *(max(d, 32) for d in self.divisor[1:]))
-        was, name = self.net.training, type(self.net).__name__
-        hint = f'; z is folded into channels, which a network over three axes does not take: dict(name={name}, spatial_dims=3) keeps it an axis' if self.fold else ''
+        was, name, hint = self.net.training, type(self.net).__name__, ''
+        if self.fold: hint = ('; z is folded into channels, which a network over three axes does not take: '
+                              f'dict(name={name}, spatial_dims=3) keeps it an axis')
         try:
             with torch.no_grad(): y = self.net.eval()(fold_z(x) if self.fold else x)
         except (RuntimeError, TypeError, ValueError, IndexError) as e:

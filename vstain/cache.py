@@ -123,10 +123,10 @@ def get(self:DecodedCache,
         with _file_lock(self.folder/'locks'/paths[0].name[:2]):
             todo = [(c, p) for c, p in zip(channels, paths) if not p.exists()]
             size = img.shape[0]*math.prod(img.shape[2:])*_disk_dtype(img.dtype).itemsize
-            if todo and not self.make_room(len(todo)*(size + 256)): return self._full(img, len(todo)*size)
+            if todo and not self.make_room(len(todo)*(size + 256)): return self._no_room(img, len(todo)*size)
             if todo: self._decode(img, *map(list, zip(*todo)))
             return [self._map(p) for p in paths]
-    except OSError as e: return self._full(img, 0, e)
+    except OSError as e: return self._no_room(img, 0, e)
 
 @patch
 def _map(self:DecodedCache, p):
@@ -137,7 +137,7 @@ def _map(self:DecodedCache, p):
     return a.view(np.ndarray)
 
 @patch
-def _full(self:DecodedCache, img, need, e=None):
+def _no_room(self:DecodedCache, img, need, e=None):
     if not self._told: warnings.warn(f"the decoded cache in {self.folder} " + (f'cannot be used ({e})' if e else f'has no room for {need/1e6:.0f} MB more') + f"; {img.uri} and others are read from where they are, which is slower. Set VSTAIN_CACHE to a folder on a larger disk, give a DecodedCache with a larger max_bytes, or stream with cache=WindowBuffer()")
     self._told = True
 
@@ -177,25 +177,37 @@ def channel_arrays(
     "Channels of an image, as fast to read as can be had"
     if not channels: return []
     if isinstance(img.array, np.ndarray): return list(to_tczyx(img.array, img.axes)[:, channels].swapaxes(0, 1))
-    if held_in_memory(img): return _in_memory(img, channels)
+    if held_in_memory(img): return _decoded_whole(img, channels)
     found = cache.get(img, channels) if cache else None
-    if preload: return [np.array(a) for a in found] if found else _in_memory(img, channels)
+    if preload: return [np.array(a) for a in found] if found else _decoded_whole(img, channels)
     return found or [_Stored(img, c) for c in channels]
 
-def _in_memory(img, channels):
+def _decoded_whole(img, channels):
     "Channels decoded into memory, a slab of planes at a time"
-    out, step = np.empty((len(channels), img.shape[0], *img.shape[2:]), img.dtype), _planes_at_once(img, len(channels))
-    for t, z in itertools.product(range(img.shape[0]), range(0, img.shape[2], step)): out[:, t, z:z + step] = img.read(t=t, c=channels, z=slice(z, z + step))[0]
+    T, _, Z, Y, X = img.shape
+    out, step = np.empty((len(channels), T, Z, Y, X), img.dtype), _planes_at_once(img, len(channels))
+    for t, z in itertools.product(range(T), range(0, Z, step)):
+        slab = slice(z, z + step)
+        out[:, t, slab] = img.read(t=t, c=channels, z=slab)[0]
     return list(out)
 
 # %% ../nbs/12b_cache.ipynb #c036
 def free_memory()->int: # bytes
     "Memory this process can still take without others being pushed out"
     free = []
-    with contextlib.suppress(OSError): free.append(1024*next(int(l.split()[1]) for l in open('/proc/meminfo') if l.startswith('MemAvailable')))
-    with contextlib.suppress(OSError, ValueError): free.append(int(Path('/sys/fs/cgroup/memory.max').read_text()) - int(Path('/sys/fs/cgroup/memory.stat').read_text().split()[1])) # its first entry is 'anon'
-    with contextlib.suppress(OSError, ValueError, AttributeError): free.append(os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE'))
+    for of in (_free_on_machine, _free_in_container, _installed):
+        with contextlib.suppress(OSError, ValueError, AttributeError, StopIteration, IndexError): free.append(of())
     return min(free, default=2**32)
+
+def _free_on_machine():
+    with open('/proc/meminfo') as f: available = next(line for line in f if line.startswith('MemAvailable'))
+    return 1024*int(available.split()[1]) # in kB
+
+def _free_in_container():
+    limit, use = ((Path('/sys/fs/cgroup')/f'memory.{name}').read_text() for name in ('max', 'stat'))
+    return int(limit) - int(use.split()[1]) # the first entry is 'anon'
+
+def _installed(): return os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE')
 
 def fits_in_memory(
     need:int, # bytes

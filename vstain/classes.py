@@ -61,7 +61,7 @@ def infer_classes(
     hierarchy:dict, # class → its parts, e.g. {'cell': ['nucleus', 'cytosol']}
     exclusive=(), # further groups of classes that exclude each other
     complete=(), # classes that have nothing but their parts; True for all
-)->dict: # class → float32 array, 1 or 0 where it follows from the others; also of classes that `known` lacks; raises `ShapeError`, `ConfigError`
+)->dict: # class → float32 array, also of classes that `known` lacks: 1 or 0 where it follows; raises `ShapeError`, `ConfigError`
     "What hierarchy and mutual exclusion say about every class"
     shape = _common_shape(known)
     complete = [c for c in hierarchy if hierarchy[c]] if complete is True else list(complete)
@@ -71,8 +71,8 @@ def infer_classes(
     names = [*class_order(hierarchy), *(c for c in out_of if c not in class_order(hierarchy))]
     yes = {c: known[c] > 0 if c in known else np.zeros(shape, bool) for c in names} # NaN is not above 0, nor equal to it
     no = {c: known[c] == 0 if c in known else np.zeros(shape, bool) for c in names}
-    while _spread(yes, no, names, hierarchy, out_of, complete): pass
-    return {c: _filled(known.get(c), yes.get(c), no.get(c), shape) for c in [*known, *(c for c in names if c not in known)]}
+    while _apply_rules(yes, no, names, hierarchy, out_of, complete): pass
+    return {c: _inferred(known.get(c), yes.get(c), no.get(c), shape) for c in [*known, *(c for c in names if c not in known)]}
 
 def _common_shape(known):
     if not known: raise ConfigError('classes: give the truth of at least one class')
@@ -81,7 +81,7 @@ def _common_shape(known):
     return next(iter(shapes.values()))
 
 # %% ../nbs/12a_classes.ipynb #c012
-def _spread(yes, no, names, hierarchy, out_of, complete):
+def _apply_rules(yes, no, names, hierarchy, out_of, complete):
     "Apply every rule once; True where another round can find more"
     for c in reversed(names): # parts before wholes
         for p in hierarchy.get(c, ()): yes[c] |= yes[p]
@@ -99,7 +99,7 @@ def _spread(yes, no, names, hierarchy, out_of, complete):
         if none.any(): no[c] |= none; found = True
     return found
 
-def _filled(known, yes, no, shape):
+def _inferred(known, yes, no, shape):
     "What was known, else what follows; NaN where nothing does, or both yes and no"
     out = np.full(shape, np.nan, np.float32) if known is None else np.array(known, np.float32)
     if yes is None: return out

@@ -9,10 +9,10 @@ __all__ = ['Mirror', 'Transpose', 'Turn', 'displacement', 'Elastic', 'displaced_
 import itertools, math
 import torch, torch.nn.functional as F
 from .core import ConfigError, ShapeError
-from .transforms import Geometry, Resampled, SampleRng, _probability, _range
+from .transforms import Geometry, Resampled, SampleRng, checked_probability, checked_range
 
 # %% ../nbs/20a_geometry.ipynb #c007
-def _each(x, names, move):
+def _each_sample(x, names, move):
     "Each sample changed by `move(i, sample)`, which must keep its shape"
     out = torch.empty_like(x)
     for i, o in enumerate(x):
@@ -34,7 +34,7 @@ class Mirror(Geometry):
         p:float=1., # probability that a sample takes part
     ):
         super().__init__(p)
-        self.z, self.y, self.x = (_probability(v, f'Mirror: {k}') for k, v in dict(z=z, y=y, x=x).items())
+        self.z, self.y, self.x = (checked_probability(v, f'Mirror: {k}') for k, v in dict(z=z, y=y, x=x).items())
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)
@@ -50,7 +50,7 @@ class Mirror(Geometry):
         nearest:bool, # nothing is interpolated here
     ): # the same shape
         "Flip each sample"
-        return _each(x, 'Mirror', lambda i, o: o.flip([k - 3 for k in range(3) if d['flip'][i, k]]))
+        return _each_sample(x, 'Mirror', lambda i, o: o.flip([k - 3 for k in range(3) if d['flip'][i, k]]))
 
 # %% ../nbs/20a_geometry.ipynb #c010
 class Transpose(Geometry):
@@ -85,7 +85,7 @@ class Transpose(Geometry):
         def _permuted(i, o):
             to = dict(zip(axes, orders[d['code'][i]]))
             return o.permute([to.get(k, k) for k in range(-o.ndim, 0)])
-        return _each(x, 'Transpose', _permuted)
+        return _each_sample(x, 'Transpose', _permuted)
 
 # %% ../nbs/20a_geometry.ipynb #c013
 _PLANES = ((-2, -1), (-3, -1), (-3, -2)) # that turn about z, y, x
@@ -100,7 +100,7 @@ class Turn(Geometry):
         p:float=1., # probability that a sample takes part
     ):
         super().__init__(p)
-        self.z, self.y, self.x = (_probability(v, f'Turn: {k}') for k, v in dict(z=z, y=y, x=x).items())
+        self.z, self.y, self.x = (checked_probability(v, f'Turn: {k}') for k, v in dict(z=z, y=y, x=x).items())
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)
@@ -122,7 +122,7 @@ class Turn(Geometry):
             for k, plane in zip(d['quarters'][i].tolist(), _PLANES):
                 if k: o = o.rot90(k, plane)
             return o
-        return _each(x, 'Turn', _turned)
+        return _each_sample(x, 'Turn', _turned)
 
 # %% ../nbs/20a_geometry.ipynb #c017
 def displacement(
@@ -142,7 +142,7 @@ class Elastic(Resampled):
     ):
         super().__init__(p)
         if not spacing_px >= 1: raise ConfigError(f"Elastic: spacing_px must be at least 1, not {spacing_px}")
-        self.sigma_px, self.spacing_px = _range(sigma_px, 'Elastic: sigma_px', least=0), float(spacing_px)
+        self.sigma_px, self.spacing_px = checked_range(sigma_px, 'Elastic: sigma_px', least=0), float(spacing_px)
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)
@@ -164,8 +164,9 @@ def displaced_positions(
     shift, # (B, 2, Y, X): position in the input minus position in the output, (y, x) in pixels
 ): # (B, Y, X, 2): positions (x, y), −1 and 1 at the outer edges of the outermost pixels
     "Positions under a field of displacements"
-    at = [(torch.arange(n, device=shift.device).view(-1, *[1]*(1 - k)) + shift[:, k] + .5)*(2/n) - 1 for k, n in enumerate(shift.shape[-2:])]
-    return torch.stack(at[::-1], -1)
+    h, w = shift.shape[-2:]
+    y, x = torch.arange(h, device=shift.device)[:, None], torch.arange(w, device=shift.device)
+    return torch.stack([(x + shift[:, 1] + .5)*(2/w) - 1, (y + shift[:, 0] + .5)*(2/h) - 1], -1)
 
 # %% ../nbs/20a_geometry.ipynb #c021
 def resample_z(
@@ -181,10 +182,10 @@ def resample_z(
     z = (torch.minimum(z, 2*n - z) - .5).clamp(0, n - 1)
     z = z.round() if nearest else (z*1024).round()/1024
     lo, hi, w = z.floor().long(), z.ceil().long(), (z % 1).to(x.device, x.dtype if x.dtype.is_floating_point else torch.float32)
-    def _read(i, o):
+    def _planes_read(i, o):
         a = o.index_select(1, lo[i].to(x.device))
         return a if nearest else a.lerp(o.index_select(1, hi[i].to(x.device)), w[i][:, None, None])
-    return _each(x, 'resample_z', _read)
+    return _each_sample(x, 'resample_z', _planes_read)
 
 # %% ../nbs/20a_geometry.ipynb #c022
 class ZShift(Geometry):
@@ -218,7 +219,7 @@ class ZScale(Geometry):
     def __init__(self,
         scale=(.8, 1.25), # smallest and largest zoom, drawn evenly in its logarithm; >1 magnifies
         p:float=1., # probability that a sample is changed
-    ): super().__init__(p); self.scale = _range(scale, 'ZScale: scale', above=0)
+    ): super().__init__(p); self.scale = checked_range(scale, 'ZScale: scale', above=0)
 
     def draw(self,
         shape, # of the batch, (B, C, Z, Y, X)

@@ -9,7 +9,7 @@ __all__ = ['Sharpen', 'HistogramShift', 'Boxes', 'Cutout', 'PixelShuffle', 'Pois
 import math
 import torch
 from .core import ConfigError, ShapeError
-from .transforms import Intensity, SampleRng, _as, _range, blur_each
+from .transforms import Intensity, SampleRng, blur_each, broadcast_with, checked_range
 
 # %% ../nbs/20b_intensity.ipynb #c008
 class Sharpen(Intensity):
@@ -21,7 +21,8 @@ class Sharpen(Intensity):
         p:float=1., # probability that a sample is changed
     ):
         super().__init__(p)
-        self.sigma_px, self.amount = _range(sigma_px, 'Sharpen: sigma_px', above=0), _range(amount, 'Sharpen: amount', least=0)
+        self.sigma_px = checked_range(sigma_px, 'Sharpen: sigma_px', above=0)
+        self.amount = checked_range(amount, 'Sharpen: amount', least=0)
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)
@@ -35,7 +36,7 @@ class Sharpen(Intensity):
         d:dict, # draws
     ): # the same shape
         "x + a·(x − blur(x))"
-        return blur_each(x, d['sigma']).lerp(x, _as(1 + d['amount'], x))
+        return blur_each(x, d['sigma']).lerp(x, broadcast_with(1 + d['amount'], x))
 
 # %% ../nbs/20b_intensity.ipynb #c012
 class HistogramShift(Intensity):
@@ -67,7 +68,7 @@ class HistogramShift(Intensity):
         d:dict, # draws
     ): # the same shape
         "Linear between the knots of each channel's curve"
-        lo, hi = (_as(v, x) for v in torch.aminmax(x.flatten(2), dim=2))
+        lo, hi = (broadcast_with(v, x) for v in torch.aminmax(x.flatten(2), dim=2))
         n = d['curve'].shape[-1]
         t = (x - lo)/(hi - lo).clamp_min(torch.finfo(x.dtype).tiny)*(n - 1)
         k = t.int().clamp_(0, n - 2)
@@ -87,7 +88,9 @@ class Boxes(Intensity):
         p:float=1., # probability that a sample is changed
     ):
         super().__init__(p)
-        self.boxes, self.size_px = (tuple(int(v) for v in _range(r, f'{type(self).__name__}: {k}', above=0)) for k, r in dict(boxes=boxes, size_px=size_px).items())
+        name = type(self).__name__
+        self.boxes = tuple(map(int, checked_range(boxes, f'{name}: boxes', above=0)))
+        self.size_px = tuple(map(int, checked_range(size_px, f'{name}: size_px', above=0)))
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)
@@ -159,7 +162,7 @@ class PoissonNoise(Intensity):
     def __init__(self,
         photons=(10., 1000.), # fewest and most, mean over a channel above its darkest voxel; drawn evenly in the logarithm
         p:float=1., # probability that a sample is changed
-    ): super().__init__(p); self.photons = _range(photons, 'PoissonNoise: photons', above=0)
+    ): super().__init__(p); self.photons = checked_range(photons, 'PoissonNoise: photons', above=0)
 
     def draw(self,
         shape, # of the batch, (B, C, [Z,] Y, X)
@@ -173,8 +176,8 @@ class PoissonNoise(Intensity):
         d:dict, # draws
     ): # the same shape
         "Counted photons in the units of the source"
-        lo, mean = (_as(v, x) for v in (x.flatten(2).amin(2), x.flatten(2).mean(2)))
-        unit = (mean - lo)/_as(d['photons'], x)
+        lo, mean = (broadcast_with(v, x) for v in (x.flatten(2).amin(2), x.flatten(2).mean(2)))
+        unit = (mean - lo)/broadcast_with(d['photons'], x)
         rate = (x - lo)/unit.clamp_min(torch.finfo(x.dtype).tiny)
         counts = [torch.poisson(r, torch.Generator(x.device).manual_seed(s)) for r, s in zip(rate, d['seed'].tolist())]
         return torch.stack(counts).mul_(unit).add_(lo)

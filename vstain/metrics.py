@@ -34,12 +34,15 @@ class Sums:
 # %% ../nbs/60_metrics.ipynb #c006
 @patch
 def __add__(self:Sums, other):
-    if not (self.n and other.n): return replace(self if self.n else other, ssim=self.ssim + other.ssim, windows=self.windows + other.windows)
+    windows = dict(ssim=self.ssim + other.ssim, windows=self.windows + other.windows)
+    if not (self.n and other.n): return replace(self if self.n else other, **windows)
     n, dp, dt = self.n + other.n, other.p - self.p, other.t - self.t
     w = self.n * other.n / n
-    return Sums(n, self.p + dp * other.n / n, self.t + dt * other.n / n, self.pp + other.pp + dp**2 * w, self.tt + other.tt + dt**2 * w, self.pt + other.pt + dp * dt * w,
-        self.absolute + other.absolute, self.squared + other.squared, tuple(f(a, b) for f, a, b in zip((_min, _max) * 2, self.ends, other.ends)),
-        self.ssim + other.ssim, self.windows + other.windows)
+    return Sums(n,
+        p=self.p + dp * other.n / n, t=self.t + dt * other.n / n,
+        pp=self.pp + other.pp + dp**2 * w, tt=self.tt + other.tt + dt**2 * w, pt=self.pt + other.pt + dp * dt * w,
+        absolute=self.absolute + other.absolute, squared=self.squared + other.squared,
+        ends=tuple(f(a, b) for f, a, b in zip((_min, _max) * 2, self.ends, other.ends)), **windows)
 
 def _min(a, b): return a if a != a or a < b else b
 def _max(a, b): return a if a != a or a > b else b
@@ -51,7 +54,7 @@ def sums(
     mask=None, # broadcasts to that shape; 0 or False leaves a voxel out
 )->Sums: # without SSIM; raises `ShapeError`
     "Sums over the known voxels"
-    p, t, mask = _pair(prediction, truth, mask)
+    p, t, mask = _as_arrays(prediction, truth, mask)
     p, t, mask, out = p.ravel(), t.ravel(), mask if mask is None else mask.ravel(), Sums()
     for i in range(0, t.size, 2**16):
         block = slice(i, i + 2**16)
@@ -63,14 +66,15 @@ def sums(
 def _block_sums(p, t):
     mp, mt, e = p.mean(), t.mean(), p - t
     dp, dt = p - mp, t - mt
-    return Sums(t.size, *map(float, (mp, mt, dp @ dp, dt @ dt, dp @ dt, np.abs(e).sum(), e @ e)), tuple(float(v) for v in (p.min(), p.max(), t.min(), t.max())))
+    of_voxels = map(float, (mp, mt, dp @ dp, dt @ dt, dp @ dt, np.abs(e).sum(), e @ e))
+    return Sums(t.size, *of_voxels, ends=tuple(map(float, (p.min(), p.max(), t.min(), t.max()))))
 
 # %% ../nbs/60_metrics.ipynb #c008
 def _array(image):
     if hasattr(image, 'detach'): image = image.detach().cpu(); image = (image.float() if 'bfloat16' in str(image.dtype) else image).numpy()
     return np.asarray(image)
 
-def _pair(prediction, truth, mask=None):
+def _as_arrays(prediction, truth, mask=None):
     "Both images as arrays of one shape, and the mask broadcast to it"
     p, t = _array(prediction), _array(truth)
     if p.shape != t.shape: raise ShapeError(f"prediction has shape {p.shape} and truth {t.shape}; they must be the same")
@@ -158,7 +162,7 @@ def intensity_range(
     mask=None, # broadcasts to the truth's shape; 0 or False leaves a voxel out
 )->float: # in the truth's units; 0 for a constant image, NaN where nothing is known
     "Range of the known intensities: what PSNR and SSIM measure an error against"
-    _, t, mask = _pair(truth, truth, mask)
+    _, t, mask = _as_arrays(truth, truth, mask)
     known = np.isfinite(t) if mask is None else np.isfinite(t) & mask
     t = (t if known.all() else t[known]).astype(np.float32 if t.dtype.itemsize < 4 else t.dtype, copy=False)
     if not t.size: return math.nan
@@ -173,7 +177,7 @@ def psnr(
     data_range:float=None, # range of intensities; `intensity_range(truth)` by default
 )->float: # dB; NaN where the range is 0 or nothing is known
     "Peak signal-to-noise ratio"
-    return psnr.of_sums(sums(prediction, truth, mask), _range(truth, mask, data_range))
+    return psnr.of_sums(sums(prediction, truth, mask), _data_range(truth, mask, data_range))
 
 @of_sums(psnr)
 def _(s, r):
@@ -181,7 +185,7 @@ def _(s, r):
     if not r > 0 or math.isnan(error): return math.nan
     return 20 * math.log10(r) - 10 * math.log10(error) if error else math.inf
 
-def _range(truth, mask, given):
+def _data_range(truth, mask, given):
     if given is None: return intensity_range(truth, mask=mask)
     if not (np.isscalar(given) and given > 0): raise ConfigError(f"data_range must be a positive number in the truth's units, not {given!r}")
     return float(given)
@@ -196,7 +200,7 @@ def nrmse(
 )->float: # 0 at best; NaN where the divisor is 0
     "Root mean squared error, normalised"
     if by not in ('std', 'range', 'mean'): raise ConfigError(f"nrmse: no normalisation by {by!r}; {did_you_mean(by, ('std', 'range', 'mean'))}")
-    return nrmse.of_sums(sums(prediction, truth, mask), _range(truth, mask, data_range) if by == 'range' else None, by)
+    return nrmse.of_sums(sums(prediction, truth, mask), _data_range(truth, mask, data_range) if by == 'range' else None, by)
 
 @of_sums(nrmse)
 def _(s, r, by='std'):
@@ -213,7 +217,7 @@ def ssim(
     window:int=7, # side of a window, odd, in pixels
 )->float: # 1 at best; NaN where no window is known or the range is 0
     "Structural similarity, over windows in the plane"
-    return ssim.of_sums(_ssim_sums(prediction, truth, mask, _range(truth, mask, data_range), window))
+    return ssim.of_sums(_ssim_sums(prediction, truth, mask, _data_range(truth, mask, data_range), window))
 
 @of_sums(ssim)
 def _(s, r=None): return s.ssim / s.windows if s.windows else math.nan
@@ -221,7 +225,7 @@ def _(s, r=None): return s.ssim / s.windows if s.windows else math.nan
 # %% ../nbs/60_metrics.ipynb #c037
 def _ssim_sums(prediction, truth, mask, r, window=7):
     "Sum of SSIM over the known windows, and their number"
-    p, t, mask = _pair(prediction, truth, mask)
+    p, t, mask = _as_arrays(prediction, truth, mask)
     if window % 2 == 0 or window < 3: raise ConfigError(f"ssim: window must be odd and at least 3, not {window}")
     if p.ndim < 2: raise ShapeError(f"ssim needs planes (…, Y, X), not shape {p.shape}")
     out, rows = Sums(), max(1, 2**16 // max(1, p.shape[-1]))
@@ -239,14 +243,14 @@ def _ssim_windows(p, t, known, r, window):
     if known is not None: p, t = np.where(known, p, 0), np.where(known, t, 0)
     shift = t.mean() if known is None else t.sum() / max(1, known.sum())
     p, t = p - shift, t - shift
-    mp, mt = _box(p, window), _box(t, window)
-    cov, var = _box(p * t, window) - mp * mt, _box(p * p + t * t, window) - mp**2 - mt**2
+    mp, mt = _window_means(p, window), _window_means(t, window)
+    cov, var = _window_means(p * t, window) - mp * mt, _window_means(p * p + t * t, window) - mp**2 - mt**2
     c1, c2, sample = (.01 * r)**2, (.03 * r)**2, window**2 / (window**2 - 1)
     mp += shift; mt += shift
     values = (2 * mp * mt + c1) * (2 * sample * cov + c2) / ((mp**2 + mt**2 + c1) * (sample * var + c2))
-    return values if known is None else values[_box(1. - known, window) < .5 / window**2]
+    return values if known is None else values[_window_means(1. - known, window) < .5 / window**2]
 
-def _box(plane, window):
+def _window_means(plane, window):
     "Mean over each window that lies inside the plane"
     h = window // 2
     rows = uniform_filter1d(plane, window, 0, mode='nearest')[h:-h]
@@ -275,8 +279,10 @@ def measure(
     data_range:float=None, # for SSIM and PSNR; `intensity_range(truth)` by default
 )->dict: # name → float
     "Several metrics of one image"
-    todo, r = get_metrics(metrics), _range(truth, mask, data_range)
-    return measure_sums(all_sums(prediction, truth, mask, r, todo), todo, r) | {k: f(prediction, truth, mask=mask, data_range=r or None) for k, f in todo.items() if not hasattr(f, 'of_sums')}
+    todo, r = get_metrics(metrics), _data_range(truth, mask, data_range)
+    out = measure_sums(all_sums(prediction, truth, mask, r, todo), todo, r)
+    others = {k: f for k, f in todo.items() if not hasattr(f, 'of_sums')}
+    return out | {k: f(prediction, truth, mask=mask, data_range=r or None) for k, f in others.items()}
 
 # %% ../nbs/60_metrics.ipynb #c048
 def all_sums(

@@ -14,7 +14,8 @@ from .geometry import Elastic, Mirror, Transpose, Turn, ZScale, ZShift
 from .intensity import Cutout, FrameDrop, HistogramShift, PixelShuffle, PoissonNoise, Sharpen
 from .stains import Macenko
 from .targets import Binarise, OneHot, SignedDistance
-from .transforms import Affine, Augmentation, Blur, FlipTurn, Gamma, MaskTensor, Noise, ScaleShift, SampleRng, augment, augmentations
+from .transforms import STRENGTHS, Augmentation, MaskTensor, SampleRng, augment, augmentations
+from .transforms import Affine, Blur, FlipTurn, Gamma, Noise, ScaleShift
 
 # %% ../nbs/20e_pipeline.ipynb #c007
 _ROLES = {SourceTensor: 'source', TargetTensor: 'target', LabelTensor: 'labels', WeightTensor: 'weight'}
@@ -44,12 +45,12 @@ def not_interpolated(
         for name in ('mode', 'grid_mode'): # of padding transforms `mode` is something else
             modes = getattr(t, name, None)
             if not isinstance(modes, tuple) or len(modes) != len(getattr(t, 'keys', ())): continue
-            setattr(t, name, tuple(_nearest(m) if k in nearest else m for k, m in zip(t.keys, modes)))
+            setattr(t, name, tuple(_nearest_mode(m) if k in nearest else m for k, m in zip(t.keys, modes)))
     return out
 
 def _within(t): return [t] + [x for part in getattr(t, 'transforms', ()) for x in _within(part)]
 
-def _nearest(mode):
+def _nearest_mode(mode):
     if isinstance(mode, int): return 0 # order of a spline
     return 'nearest' if getattr(mode, 'value', mode) in ('bilinear', 'trilinear', 'linear', 'bicubic', 'area', 'nearest-exact') else mode
 
@@ -64,8 +65,10 @@ class Monai(Augmentation):
     ):
         super().__init__()
         if not isinstance(transform, str) and options: raise ConfigError(f"Monai: options ({', '.join(options)}) are for a transform given by name; this one is made")
-        self.name, self.order, self.planes, self.options = transform if isinstance(transform, str) else type(transform).__name__, order, planes, options
-        self._given, made = transform, monai_transform(transform, **options) if isinstance(transform, str) else transform
+        named = isinstance(transform, str)
+        self.name = transform if named else type(transform).__name__
+        self.order, self.planes, self.options, self._given = order, planes, options, transform
+        made = monai_transform(transform, **options) if named else transform
         self._transform, self._of_masks = (not_interpolated(made, roles) for roles in (['labels'], ['labels', 'target']))
 
     def draw(self,
@@ -87,11 +90,12 @@ def apply(self:Monai,
     roles = [next((r for t, r in _ROLES.items() if isinstance(x, t)), None) for x in ts]
     if len(set(roles)) < len(roles) or None in roles: raise ConfigError(f"Monai takes a batch of one source, target, labels and weight at most, not {', '.join(type(x).__name__ for x in ts)}")
     transform = self._of_masks if any(isinstance(x, MaskTensor) for x in ts) else self._transform
-    rows = [self._one({r: x[i].as_subclass(torch.Tensor) for r, x in zip(roles, ts)}, s, transform) for i, s in enumerate(d['seed'].tolist())]
+    samples = [{r: x[i].as_subclass(torch.Tensor) for r, x in zip(roles, ts)} for i in range(len(d['seed']))]
+    rows = [self._through(sample, seed, transform) for sample, seed in zip(samples, d['seed'].tolist())]
     return [torch.stack([row[r] for row in rows]) for r in roles]
 
 @patch
-def _one(self:Monai, sample, seed, transform):
+def _through(self:Monai, sample, seed, transform):
     "A sample, role → tensor, through the transform"
     from monai.transforms import Randomizable
     given, ids = dict(sample), None
@@ -125,8 +129,9 @@ def _back(self:Monai, new, role, old, ids):
     return ids[new.long()]
 
 # %% ../nbs/20e_pipeline.ipynb #c019
-TRANSFORMS = {t.__name__: t for t in (FlipTurn, Mirror, Transpose, Turn, Affine, Elastic, ZShift, ZScale, Gamma, HistogramShift, ScaleShift, Blur, Sharpen, Noise, PoissonNoise,
-                                      Cutout, PixelShuffle, FrameDrop, Macenko, Binarise, SignedDistance, OneHot)}
+_OURS = (FlipTurn, Mirror, Transpose, Turn, Affine, Elastic, ZShift, ZScale, Gamma, HistogramShift, ScaleShift, Blur, Sharpen,
+         Noise, PoissonNoise, Cutout, PixelShuffle, FrameDrop, Macenko, Binarise, SignedDistance, OneHot)
+TRANSFORMS = {t.__name__: t for t in _OURS}
 
 def transform(
     name:str, # 'FlipTurn', 'Affine', …, or 'monai:RandAffined'
@@ -142,14 +147,12 @@ def transform(
     except (TypeError, ValueError) as e: raise ConfigError(f"transform {name}: {e}") from e
 
 # %% ../nbs/20e_pipeline.ipynb #c022
-_STRENGTHS = ('none', 'light', 'standard', 'strong')
-
 def pipeline(
     tfms='standard', # a strength, a name, dict(name=…, options…), a transform, or a list of these; None for none
 )->list: # of transforms; raises `ConfigError`
     "Transforms from their names"
     if tfms is None: return []
-    if isinstance(tfms, str): return augmentations(tfms) if tfms in _STRENGTHS else [transform(tfms)]
+    if isinstance(tfms, str): return augmentations(tfms) if tfms in STRENGTHS else [transform(tfms)]
     if isinstance(tfms, dict):
         if 'name' not in tfms: raise ConfigError(f"a transform needs a name, as in dict(name='Affine', rotate=20); this has {', '.join(map(str, tfms))}")
         if tfms['name'] == 'custom': raise ConfigError(f"this list had a transform of your own, {tfms.get('was', '')}; give it again")
@@ -172,9 +175,10 @@ def _made(t):
     return Monai(t)
 
 def _config(t):
+    cls = type(t); options = inspect.signature(cls).parameters if TRANSFORMS.get(cls.__name__) is cls else None
     if isinstance(t, Monai) and isinstance(t._given, str): d = dict(name=f'monai:{t.name}', order=t.order, planes=t.planes, **t.options)
-    elif TRANSFORMS.get(type(t).__name__) is type(t): d = dict(name=type(t).__name__) | {k: v for k, v in vars(t).items() if k in inspect.signature(type(t)).parameters}
-    else: d = dict(name='custom', was=repr(t))
+    elif options is None: d = dict(name='custom', was=repr(t))
+    else: d = dict(name=cls.__name__) | {k: v for k, v in vars(t).items() if k in options}
     return {k: _plain_value(v) for k, v in d.items()}
 
 def _plain_value(v):

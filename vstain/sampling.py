@@ -29,11 +29,11 @@ def draw_patches(
     shares=None, # how often each field of view is drawn; by default in proportion to its voxels
 )->np.ndarray: # (n, 5): field of view, t, z, y, x
     "Patches at random"
-    which = _pick([math.prod(s) for s in shapes] if shares is None else shares, n, rng)
+    which = _pick_rows([math.prod(s) for s in shapes] if shares is None else shares, n, rng)
     room = np.array([(s[0], *(a - p + 1 for a, p in zip(s[1:], patch))) for s in shapes])[which]
     return np.column_stack([which, np.minimum(room - 1, (rng.random((n, 4))*room).astype(int))])
 
-def _pick(weights, n, rng):
+def _pick_rows(weights, n, rng):
     "`n` numbers of rows in proportion to their weights, as evenly as can be, in random order"
     total = np.cumsum(weights, dtype=float)
     return rng.permutation(np.searchsorted(total/total[-1], (np.arange(n) + rng.random())/n, side='right').clip(max=len(total) - 1))
@@ -75,8 +75,11 @@ def show_positions(
     fig = Picture((width*n, width*h/w + .25), dpi=80)
     for ax, (title, where) in zip(fig.subplots(1, n, squeeze=False)[0], draws.items()):
         ax.imshow(image, cmap=SOURCE, clim=contrast_limits(image))
-        for _, _, _, y, x in where[where[:, 0] == sample]: ax.plot([x, x + patch[2] - 1, x + patch[2] - 1, x, x], [y, y, y + patch[1] - 1, y + patch[1] - 1, y], lw=.7, alpha=.8)
-        ax.set(xticks=[], yticks=[], xlim=(-.5, w - .5), ylim=(h - .5, -.5)); ax.set_title(title, fontsize=8, color=INK); ax.spines[:].set_visible(False)
+        for _, _, _, top, left in where[where[:, 0] == sample]:
+            bottom, right = top + patch[1] - 1, left + patch[2] - 1
+            ax.plot([left, right, right, left, left], [top, top, bottom, bottom, top], lw=.7, alpha=.8)
+        ax.set(xticks=[], yticks=[], xlim=(-.5, w - .5), ylim=(h - .5, -.5))
+        ax.set_title(title, fontsize=8, color=INK); ax.spines[:].set_visible(False)
     fig.subplots_adjust(.01, .01, .99, 1 - .25/(width*h/w + .25), .03)
     return fig
 
@@ -95,7 +98,10 @@ def grid_patches(
     most:int|None=None, # crops at most, spread evenly; but one for each field of view
 )->np.ndarray: # (n, 5): field of view, t, z, y, x
     "Crops that cover all fields of view"
-    grids = [[(i, *at) for at in itertools.product(range(s[0]), *(grid_starts(a, p) for a, p in zip(s[1:], size)))] for i, s in enumerate(shapes)]
+    grids = []
+    for i, (T, *zyx) in enumerate(shapes):
+        starts = [grid_starts(n, p) for n, p in zip(zyx, size)]
+        grids.append([(i, *at) for at in itertools.product(range(T), *starts)])
     total = sum(map(len, grids))
     keep = [len(g) if most is None or most >= total else max(1, most*len(g)//total) for g in grids]
     return np.array([g[int((j + .5)*len(g)/k)] for g, k in zip(grids, keep) for j in range(k)])
@@ -119,15 +125,23 @@ def block_map(
 )->np.ndarray: # (T, K, z, y, x) blocks
     "Measure a field of view block by block, once"
     known, key = field.__dict__.setdefault('_block_maps', {}), (role, size, measure, cheap)
-    if key not in known: known[key] = field.keep(role, f'{size} {measure.__name__} {cheap}', lambda: _measured(field, role, size, measure, cheap))
+    if key not in known:
+        make = partial(_measure_blocks, field, role, size, measure, cheap)
+        known[key] = field.keep(role, f'{size} {measure.__name__} {cheap}', make)
     return known[key]
 
-def _measured(field, role, size, measure, cheap):
-    "All blocks of a field of view, a strip at a time"
-    planes, size, (Z, Y, X) = (cheap and field.coarse(role, size)) or (partial(field.planes, role), size, (field.depth(role), *field.shape[3:]))
-    step, rows = max(1, size[0]//2) if cheap else 1, size[1]*max(1, 2**22//(size[0]*size[1]*X))
-    def _strip(t, z, y): return measure(np.asarray(planes(t, slice(z, z + size[0], step), slice(y, y + rows))), size)
-    return np.stack([np.concatenate([np.concatenate([_strip(t, z, y) for y in range(0, Y, rows)], 2) for z in range(0, Z, size[0])], 1) for t in range(field.shape[0])])
+_STRIP = 2**22 # voxels that are read at once, about
+
+def _measure_blocks(field, role, size, measure, cheap):
+    "All blocks of a field of view, strip by strip: a strip is one block deep, a few blocks high, and as wide as the image"
+    coarse = field.coarse(role, size) if cheap else None
+    planes, size, (Z, Y, X) = coarse or (partial(field.planes, role), size, (field.depth(role), *field.shape[3:]))
+    depth, height = size[0], size[1]*max(1, _STRIP//(size[0]*size[1]*X))
+    step = max(1, depth//2) if cheap else 1 # from plane to plane
+    def _strip(t, z, y): return measure(np.asarray(planes(t, slice(z, z + depth, step), slice(y, y + height))), size)
+    def _layer(t, z): return np.concatenate([_strip(t, z, y) for y in range(0, Y, height)], axis=2)
+    def _stack(t): return np.concatenate([_layer(t, z) for z in range(0, Z, depth)], axis=1)
+    return np.stack([_stack(t) for t in range(field.shape[0])])
 
 # %% ../nbs/12c_sampling.ipynb #c019
 class BlockSampler:
@@ -154,7 +168,7 @@ class BlockSampler:
         where = Uniform()(fields, patch, n, rng)
         chosen = np.flatnonzero(rng.random(n) < self.share)
         if not len(chosen): return where
-        if self._of != (fields, patch): self._prepare(fields, patch); self._of = (fields, patch)
+        if self._of != (fields, patch): self._set_up(fields, patch); self._of = (fields, patch)
         where[chosen] = self._in_blocks(self.rows(len(chosen), rng), fields, patch, rng)
         return where
 
@@ -163,9 +177,11 @@ class BlockSampler:
         rng, # numpy generator
     )->np.ndarray: # their numbers
         "Draw blocks in proportion to their weights"
-        return _pick(self.chance, n, rng)
+        return _pick_rows(self.chance, n, rng)
 
-    def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in vars(self).items() if k in ('share', 'role', 'block', 'threshold'))})"
+    def __repr__(self):
+        options = [f'{k}={v}' for k, v in vars(self).items() if k in ('share', 'role', 'block', 'threshold')]
+        return f"{type(self).__name__}({', '.join(options)})"
 
 # %% ../nbs/12c_sampling.ipynb #c021
 @patch
@@ -176,7 +192,7 @@ def role_of(self:BlockSampler,
     return self.role or next(r for r in ('labels', 'target', 'source') if field.has(r))
 
 @patch
-def _measure(self:BlockSampler, fields, size):
+def _block_weights(self:BlockSampler, fields, size):
     "What `weights` gives for each field of view; remembers the first voxels of all blocks, (n, 5)"
     without = [f.sample for f in fields if not f.has(self.role_of(f))]
     if without and not (self.optional and len(without) < len(fields)): raise ManifestError(f"{type(self).__name__}: {len(without)} of {len(fields)} training samples, such as {without[0]}, have no {self.role}")
@@ -187,9 +203,9 @@ def _measure(self:BlockSampler, fields, size):
     return maps
 
 @patch
-def _prepare(self:BlockSampler, fields, patch):
+def _set_up(self:BlockSampler, fields, patch):
     "Measure all blocks, and how likely each is to be drawn"
-    self.chance = np.concatenate([w.ravel() for w in self._measure(fields, (patch[0], self.block, self.block))]).astype(float)
+    self.chance = np.concatenate([w.ravel() for w in self._block_weights(fields, (patch[0], self.block, self.block))]).astype(float)
     total = np.bincount(self.at[:, 0], self.chance, len(fields))
     if not total.any(): raise ManifestError(self.nothing(fields))
     shares = _shares(fields)
@@ -221,21 +237,25 @@ class Foreground(BlockSampler):
     )->np.ndarray: # (T, z, y, x): 1 where there is foreground
         "Which blocks have foreground"
         role = self.role_of(field)
-        if role == 'labels' or self.threshold is not None: return block_map(field, role, size, _above(self.threshold or 0)).any(1)
+        if role == 'labels' or self.threshold is not None: return block_map(field, role, size, _any_above(self.threshold or 0)).any(1)
         return np.stack([_otsu(m) for m in block_map(field, role, size, block_means, cheap=True)])
 
     def nothing(self,
         fields:list, # fields of view
     )->str:
         "What to say where no block has foreground"
-        return f"no foreground: in the {self.role_of(fields[0])} of {len(fields)} training fields of view, such as {fields[0].sample}, " + ('no voxel is above ' + str(self.threshold or 0) if self.threshold is not None or self.role_of(fields[0]) == 'labels' else 'no block stands out') + "; look at them, or draw patches with sampler='uniform'"
+        role = self.role_of(fields[0])
+        by_voxels = self.threshold is not None or role == 'labels'
+        why = f'no voxel is above {self.threshold or 0}' if by_voxels else 'no block stands out'
+        return (f"no foreground: in the {role} of {len(fields)} training fields of view, such as {fields[0].sample}, {why}; "
+                "look at them, or draw patches with sampler='uniform'")
 
 # %% ../nbs/12c_sampling.ipynb #c024
 @functools.cache
-def _above(threshold):
-    def _blocks(planes, size): return block_sums(planes > threshold, size) > 0
-    _blocks.__name__ = f'above {threshold}'
-    return _blocks
+def _any_above(threshold):
+    def _there(planes, size): return block_sums(planes > threshold, size) > 0
+    _there.__name__ = f'above {threshold}'
+    return _there
 
 def block_means(
     planes:np.ndarray, # (C, Z, Y, X)
@@ -243,7 +263,8 @@ def block_means(
 )->np.ndarray: # (C, z, y, x) blocks; NaN where nothing is finite
     "Means over blocks of what is finite"
     known = np.isfinite(planes)
-    with np.errstate(invalid='ignore'): return block_sums(np.where(known, planes, 0).astype(np.float32, copy=False), size)/block_sums(known, size)
+    total = block_sums(np.where(known, planes, 0).astype(np.float32, copy=False), size)
+    with np.errstate(invalid='ignore'): return total/block_sums(known, size)
 
 def _otsu(means):
     "Blocks that stand out in any channel (C, z, y, x)"
@@ -283,18 +304,23 @@ def _label_counts(planes, size): return class_counts(np.where(np.isfinite(planes
 
 # %% ../nbs/12c_sampling.ipynb #c032
 @patch
-def _prepare(self:ClassBalanced, fields, patch):
-    "Which classes a patch at each block shows, and where each class is"
-    size = (patch[0], self.block, self.block)
-    maps = self._measure(fields, size); K = maps[0].shape[1]//2
-    voxels, known = np.concatenate([m.transpose(0, 2, 3, 4, 1).reshape(-1, 2*K) for m in maps]).reshape(-1, 2, K).transpose(1, 0, 2)
+def _set_up(self:ClassBalanced, fields, patch):
+    "Find `shows`, the classes in a patch at each block, and for each class `where` its blocks are, with their summed `chance`"
+    maps = self._block_weights(fields, (patch[0], self.block, self.block)) # (T, 2 · classes, z, y, x) of each field of view
+    n = maps[0].shape[1]//2
+    voxels, known = _block_rows([m[:, :n] for m in maps]), _block_rows([m[:, n:] for m in maps])
     self._check_classes(fields, voxels.sum(0), known.sum(0))
-    reach = (1, 1, 1, *(max(1, (p//self.block - 1)//2*2 + 1) for p in patch[1:])) # blocks that a patch around this one covers
-    self.shows = np.concatenate([maximum_filter(m[:, :K] > 0, reach).transpose(0, 2, 3, 4, 1).reshape(-1, K) for m in maps])[:, self.classes]
+    covered = [max(1, (p//self.block - 1)//2*2 + 1) for p in patch[1:]] # blocks along y and x under a patch centred on one
+    self.shows = _block_rows([maximum_filter(m[:, self.classes] > 0, (1, 1, 1, *covered)) for m in maps])
     shares = _shares(fields)
     if shares is not None: voxels = voxels*shares[self.at[:, 0]][:, None]
     self.where = [np.flatnonzero(voxels[:, k]) for k in self.classes]
-    self.chance = [np.cumsum(voxels[w, k])/voxels[w, k].sum() for k, w in zip(self.classes, self.where)]
+    found = [voxels[w, k] for k, w in zip(self.classes, self.where)]
+    self.chance = [np.cumsum(v)/v.sum() for v in found]
+
+def _block_rows(maps):
+    "Maps (T, K, z, y, x) of all fields of view as (blocks, K), in the order of `at`"
+    return np.concatenate([np.moveaxis(m, 1, -1).reshape(-1, m.shape[1]) for m in maps])
 
 @patch
 def _check_classes(self:ClassBalanced, fields, voxels, known):
@@ -342,7 +368,8 @@ class WeightMap(BlockSampler):
         fields:list, # fields of view
     )->str:
         "What to say where all weights are 0"
-        return f"the {self.role} images of all {len(fields)} training fields of view are 0 everywhere, as in {fields[0].sample}; there is nowhere to draw patches from"
+        return (f"the {self.role} images of all {len(fields)} training fields of view are 0 everywhere, as in {fields[0].sample}; "
+                "there is nowhere to draw patches from")
 
 def weight_sums(
     planes:np.ndarray, # (C, Z, Y, X)
@@ -355,11 +382,12 @@ def weight_sums(
 samplers = dict(uniform=Uniform, foreground=Foreground, balanced=ClassBalanced, weighted=WeightMap) # name → class
 
 def get_sampler(
-    what='uniform', # 'uniform', 'foreground', 'balanced', 'weighted'; dict(name=…, options…); or a function (fields, patch, n, rng) → (n, 5), returned as it is
+    what='uniform', # name of one in `samplers`; dict(name=…, options…); or a function (fields, patch, n, rng) → (n, 5), as it is
 ): # a sampler; raises `ConfigError`
     "A sampler by name"
     if callable(what): return what
-    name, options = (what['name'], {k: v for k, v in what.items() if k != 'name'}) if isinstance(what, dict) and 'name' in what else (what, {})
+    options = dict(what) if isinstance(what, dict) and 'name' in what else dict(name=what)
+    name = options.pop('name')
     if not isinstance(name, str) or name not in samplers: raise ConfigError(f'no sampler {name!r}; {did_you_mean(name, samplers)}')
     try: return samplers[name](**options)
     except TypeError as e: raise ConfigError(f'sampler {name}: {e}') from None

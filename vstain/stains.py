@@ -94,5 +94,6 @@ def normalize(self:Macenko,
 def _(self, x, d):
     if x.shape[1] != 3: raise ShapeError(f"Macenko needs sources of three channels, red, green and blue, not {tuple(x.shape)}")
     x = x.as_subclass(torch.Tensor)
-    shift, scale = torch.tensor([list(v) for v in self.norms.values()] if self.norms else [[0., 1.]]*3, device=x.device).T.reshape(2, 3, *[1]*(x.ndim - 2))
+    norms = [list(v) for v in self.norms.values()] if self.norms else [[0., 1.]]*3
+    shift, scale = torch.tensor(norms, device=x.device).T.reshape(2, 3, *[1]*(x.ndim - 2))
     return torch.stack([(self.normalize(o*scale + shift) - shift)/scale for o in x])

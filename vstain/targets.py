@@ -51,7 +51,7 @@ class ValueTransform:
         return new[0] if isinstance(b, torch.Tensor) else type(b)(new)
     def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in vars(self).items())})"
 
-def _known(x, unknown):
+def _is_known(x, unknown):
     "Where the truth is known"
     known = x.isfinite() if x.is_floating_point() else torch.ones_like(x, dtype=torch.bool)
     return known if unknown is None else known & (x != unknown)
@@ -71,7 +71,7 @@ class Binarise(ValueTransform):
         "Above the threshold?"
         t = torch.as_tensor(self.threshold, device=x.device)
         if t.numel() not in (1, x.shape[1]): raise ShapeError(f"Binarise: {t.numel()} thresholds for {plural(x.shape[1], 'channel')}")
-        return (x > t.reshape(-1, *[1]*(x.ndim - 2))).float().masked_fill(~_known(x, self.unknown), math.nan)
+        return (x > t.reshape(-1, *[1]*(x.ndim - 2))).float().masked_fill(~_is_known(x, self.unknown), math.nan)
 
 # %% ../nbs/20d_targets.ipynb #c013
 def signed_distance(
@@ -111,15 +111,15 @@ class SignedDistance(ValueTransform):
         x, # target (an object is where it is above 0) or labels, (B, C, [Z,] Y, X)
     ): # float32, of the same shape, on the same device
         "Distances of each channel of each sample"
-        known = _known(x, self.unknown)
+        known = _is_known(x, self.unknown)
         ids = torch.where(known, x if not x.is_floating_point() else x > 0, 0).cpu().numpy()
         n = x.ndim - 2
         scale = self.scale if self.scale is None or np.isscalar(self.scale) else tuple(self.scale)[-n:]
         if scale is not None and not np.isscalar(scale) and len(scale) != n: raise ShapeError(f"SignedDistance: a scale of {len(scale)} axes for images of {n}")
-        out = [self._one(i, k, scale) for i, k in zip(ids.reshape(-1, *x.shape[2:]), known.cpu().numpy().reshape(-1, *x.shape[2:]))]
+        out = [self._distances(i, k, scale) for i, k in zip(ids.reshape(-1, *x.shape[2:]), known.cpu().numpy().reshape(-1, *x.shape[2:]))]
         return torch.from_numpy(np.stack(out)).reshape(x.shape).to(x.device)
 
-    def _one(self, ids, known, scale):
+    def _distances(self, ids, known, scale):
         d = signed_distance(ids, scale)
         if not known.all(): d[np.abs(d) >= _distance(known, scale)] = np.nan
         return np.tanh(d/np.float32(self.width)) if self.width else np.where(np.isinf(d), np.float32(np.nan), d)
@@ -141,7 +141,7 @@ class OneHot(ValueTransform):
     ): # float32, (B, classes, [Z,] Y, X)
         "One channel for each class"
         if x.shape[1] != 1: raise ShapeError(f"OneHot takes labels of one channel, not {x.shape[1]}")
-        known = _known(x, self.unknown)
+        known = _is_known(x, self.unknown)
         ids = torch.where(known, x, 0).long()
         if ids.max() >= self.classes or ids.min() < 0: raise ConfigError(f"OneHot: labels reach from {ids.min()} to {ids.max()}, but {self.classes} classes are 0 to {self.classes - 1}; is one of them the label for unknown?")
         hot = torch.nn.functional.one_hot(ids[:, 0], self.classes).movedim(-1, 1).float()

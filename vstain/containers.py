@@ -4,20 +4,24 @@
 
 # %% auto #0
 __all__ = ['ARRAY_FILE', 'json_at', 'zarr_node', 'ome_of', 'ome_attrs', 'voxel_bytes', 'check_sizes', 'check_array',
-           'open_zarr_array', 'absent_chunks', 'sound_attrs', 'check_inside', 'deep_merge', 'update_group']
+           'open_zarr_array', 'absent_chunks', 'empty_like', 'sound_attrs', 'Place', 'as_ngff', 'ngff_transforms',
+           'ngff_axes', 'ngff_place', 'array_axes', 'array_place', 'check_inside', 'deep_merge', 'update_group']
 
 # %% ../nbs/06_containers.ipynb #c002
-import contextlib, json, math, os, re
+import contextlib, itertools, json, math, os, re
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np, tensorstore as ts
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
-from .core import (FormatError, MissingImageError, check_memory, locked, read_json, validated,
+from .core import (AXES, FormatError, MissingImageError, check_memory, locked, read_json, validated,
                          write_json)
+from .image import same_edge
 from .remote import AccessDenied, RemotePath, as_path, reach
+from .units import micrometers, scale_in_um, step_in_seconds
 
 # %% ../nbs/06_containers.ipynb #c005
 def _nested(v, deep=64):
@@ -336,6 +340,17 @@ def absent_chunks(
         absent[here] = ~_in_shard(file, per, shards) if shards else False
     return absent[tuple(slice(-(-n//c)) for n, c in zip(meta['shape'], chunk))], chunk
 
+# %% ../nbs/06_containers.ipynb #cp13
+def empty_like(
+    path:Path, # a local Zarr array
+    new:Path, # folder that is there, for the other
+    shape, # its shape
+): # a tensorstore handle, to be written
+    "An empty array as the one at `path`, of another shape"
+    fmt = 3 if (path/'zarr.json').exists() else 2; name = ARRAY_FILE[fmt]
+    write_json(new/name, {**read_json(path/name), 'shape': [int(n) for n in shape]})
+    return open_zarr_array(new, fmt, write=True)
+
 # %% ../nbs/06_containers.ipynb #c031
 class _Resolution(BaseModel):
     dimensions: list[FiniteFloat]|None = None
@@ -362,6 +377,110 @@ def sound_attrs(
         ignored = f"{', '.join(sorted(bad))} cannot be understood and {'is' if len(bad) == 1 else 'are'} ignored"
         notes.append(f'its {ignored}; say scale=(z, y, x) in µm to `open_image` if it has another')
     return {k: v for k, v in attrs.items() if k not in bad}
+
+# %% ../nbs/06_containers.ipynb #cp08
+@dataclass
+class Place:
+    "Where metadata put an array, along (z, y, x)"
+    scale: tuple|None # µm per voxel, z None where only that is unknown
+    translation: tuple|None # µm, centre of the first voxel
+    step: float|None # seconds between timepoints
+    raw: tuple|None # (scale, translation) as the numbers are, whatever their unit
+    notes: list # what was not understood
+
+def _place_in_um(scale, shift, units, axes, step=None, notes=()):
+    "A `Place` from numbers, and the units by axis as far as there are some"
+    if scale is None: return Place(None, None, None, None, [*notes])
+    notes = [*notes]
+    um = scale_in_um([n if a in axes else None for a, n in zip('ZYX', scale)], [units.get(a) for a in 'ZYX'], notes)
+    shift_um = um and tuple(p*(micrometers(units.get(a)) or 0.) for a, p in zip('ZYX', shift))
+    return Place(um, shift_um, step_in_seconds(step, units.get('T'), notes), (scale, shift), notes)
+
+# %% ../nbs/06_containers.ipynb #cp09
+def as_ngff(
+    ms:dict, # a multiscale
+)->dict: # as OME-Zarr has it
+    "A multiscale that may be written as COSEM's containers do, with a `transform` for each level"
+    tr = [d.get('transform') for d in ms.get('datasets') or []]
+    if not tr or not all(tr): return ms
+    places = [ngff_transforms(t['scale'], t.get('translate') or [0]*len(t['scale'])) for t in tr]
+    datasets = [dict(path=d['path'], coordinateTransformations=p) for d, p in zip(ms['datasets'], places)]
+    axes = itertools.zip_longest(tr[0]['axes'], tr[0].get('units') or [])
+    return {**ms, 'datasets': datasets, 'axes': [dict(name=a, unit=u) for a, u in axes]}
+
+def ngff_transforms(
+    scale, # one number for each axis
+    shift, # translation, likewise
+)->list: # `coordinateTransformations`
+    "Where a level lies, as OME-Zarr says it"
+    return [dict(type='scale', scale=list(scale)), dict(type='translation', translation=list(shift))]
+
+def ngff_axes(
+    ms:dict, # a multiscale
+    ndim:int, # axes of its arrays, by whose number they are named in old files
+)->tuple: # (letters, unit by letter)
+    "Axes of an OME-Zarr image, and their units"
+    axes = ms.get('axes') or list('tczyx')[-ndim:]
+    axes = [a if isinstance(a, dict) else {'name': a} for a in axes]
+    return ''.join(a['name'].upper() for a in axes), {a['name'].upper(): a.get('unit') for a in axes}
+
+# %% ../nbs/06_containers.ipynb #cp10
+def _numbers_of(ms, dataset, axes):
+    "(z, y, x) of scale and translation, and the time step, as the numbers are; None where nothing is said of them"
+    scale, shift, known = np.ones(len(axes)), np.zeros(len(axes)), False
+    for tr in [*(dataset.get('coordinateTransformations') or []), *(ms.get('coordinateTransformations') or [])]:
+        v = tr.get(tr.get('type'))
+        if not isinstance(v, list) or len(v) != len(scale): continue
+        v = np.array(v, float)
+        if tr['type'] == 'scale': scale, shift, known = scale*v, shift*v, True
+        if tr['type'] == 'translation': shift = shift + v
+    if not known: return None, None, None
+    scale, shift = dict(zip(axes, scale)), dict(zip(axes, shift))
+    return tuple(scale.get(a, 1.) for a in 'ZYX'), tuple(shift.get(a, 0.) for a in 'ZYX'), scale.get('T')
+
+def ngff_place(
+    ms:dict, # a multiscale of OME-Zarr
+    level:int, # number of one of its resolution levels
+    axes:str, # letters of the array's axes
+    units:dict, # unit by letter, as `ngff_axes` has them
+)->Place:
+    "Where a level of an OME-Zarr image lies"
+    scale, shift, step = _numbers_of(ms, ms['datasets'][level], axes)
+    silent = not any(tr.get('type') == 'translation' for d in ms['datasets'] for tr in d.get('coordinateTransformations') or [])
+    first = _numbers_of(ms, ms['datasets'][0], axes)[0]
+    if silent and scale and first: shift = same_edge(shift, first, scale)
+    return _place_in_um(scale, shift, units, axes, step)
+
+# %% ../nbs/06_containers.ipynb #cp11
+def array_axes(
+    attrs:dict, # of an array
+    meta:dict, # its metadata
+    ndim:int, # how many axes it has
+)->str|None: # letters; None where nobody names them
+    "Axes as Zarr v3, xarray, COSEM or funlib name them"
+    attrs, names = sound_attrs(attrs), meta.get('dimension_names')
+    if not isinstance(names, list) or not names:
+        tr = attrs.get('transform') or {}
+        names = attrs.get('_ARRAY_DIMENSIONS') or tr.get('axes') or attrs.get('axis_names') or []
+    words = [str(n).upper().strip('^') for n in names]
+    axes = ''.join(dict(TIME='T', CHANNEL='C').get(w, w) for w in words)
+    return axes if len(axes) == ndim and set(axes) <= set(AXES) else None
+
+def array_place(
+    attrs:dict, # of an array
+    axes:str, # letters of its axes
+)->Place:
+    "Where an array lies by its own attributes"
+    notes = []; attrs = sound_attrs(attrs, notes)
+    tr, n5 = attrs.get('transform') or {}, attrs.get('pixelResolution') or {}
+    scale = tr.get('scale') or n5.get('dimensions', [])[::-1] or attrs.get('voxel_size') or attrs.get('resolution')
+    if not scale: return _place_in_um(None, None, {}, axes, notes=notes)
+    letters = axes if len(scale) == len(axes) else [a for a in axes if a in 'ZYX'][-len(scale):]
+    units = tr.get('units') or n5.get('unit') or attrs.get('units')
+    if not isinstance(units, list) or len(units) != len(scale): units = [units if isinstance(units, str) else None]*len(scale)
+    shift = tr.get('translate') or attrs.get('offset') or [0]*len(scale)
+    scale, shift = ([float(dict(zip(letters, v)).get(a, other)) for a in 'ZYX'] for v, other in ((scale, 1), (shift, 0)))
+    return _place_in_um(scale, shift, dict(zip(letters, units)), letters, notes=notes)
 
 # %% ../nbs/06_containers.ipynb #c026
 def check_inside(

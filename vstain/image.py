@@ -497,18 +497,10 @@ def resample(
 )->Image: # raises `ShapeError`, and `FormatError` where the scale of the image is unknown
     "The image on another grid, read lazily from the pyramid level that suits it"
     if isinstance(scale, ArraySpec): img, shape, scale = img.view(c=list(scale.channels) or None), shape or scale.shape, scale.scale
-    if img.scale is None: raise FormatError(f"{img.uri}: its scale is unknown, so it cannot be brought to another one; say it: open_image(…, scale=(z, y, x)) or img.with_scale((z, y, x)), in µm")
-    still = img.shape[2] == 1 or img.scale[0] is None # its planes stay where they are
-    scale = [new or own for new, own in zip(scale or img.scale, img.scale)]
-    scale = ArraySpec(scale=scale if img.shape[2] > 1 else (img.scale[0], *scale[1:])).scale
-    if img.scale[0] is None and scale[0] is not None: raise FormatError(f"{img.uri}: the distance of its planes is unknown, so it cannot be brought to {scale[0]:g} µm; say it: img.with_scale((z, y, x)), or ask for (None, y, x)")
-    if still and shape and shape[0] != img.shape[2]: raise ShapeError(f"{img.uri} has {'one plane' if img.shape[2] == 1 else f'{img.shape[2]} planes of unknown distance'}, which cannot fill {shape[0]}")
-    own, first = _first_voxels(img, scale, translation, still)
-    own = _lines(img.shape[2:], img.scale, own)
-    shape = ArraySpec(shape=shape or _that_fit(own, scale, first)).shape
-    check_memory(40*sum(shape), f'{img.uri}: the grid of {shape}') # places along each axis
-    level, zyx = _level_for(img, own, _lines(shape, scale, first), labels)
-    place = first if translation is not None or img.translation else None
+    scale = _grid_scale(img, scale, shape)
+    own, grid = _own_and_grid(img, scale, shape, translation)
+    level, zyx = _level_for(img, own, grid, labels)
+    place = tuple(line.first for line in grid) if translation is not None or img.translation else None
     same = [axis.same_voxels() if labels or axis.width < 1.001 else None for axis in zyx]
     if None not in same: # the voxels are there already
         out = level.view(None, None, *same)
@@ -518,12 +510,23 @@ def resample(
     array = _Resampled(level, zyx, labels, outside)
     return channels_like(Image(img.uri, array, AXES, None, scale, img.time_step, img.attrs, img.files, translation=place), img)
 
-# %% ../nbs/04_image.ipynb #cb34
-def _first_voxels(img, scale, translation, still):
+# %% ../nbs/04_image.ipynb #cb35
+def _planes_stay(img): return img.shape[2] == 1 or img.scale[0] is None
+
+def _grid_scale(img, scale, shape):
+    "The scale of the grid along all axes, or the error that it cannot be had, or not in this shape"
+    if img.scale is None: raise FormatError(f"{img.uri}: its scale is unknown, so it cannot be brought to another one; say it: open_image(…, scale=(z, y, x)) or img.with_scale((z, y, x)), in µm")
+    scale = [new or own for new, own in zip(scale or img.scale, img.scale)]
+    scale = ArraySpec(scale=scale if img.shape[2] > 1 else (img.scale[0], *scale[1:])).scale
+    if img.scale[0] is None and scale[0] is not None: raise FormatError(f"{img.uri}: the distance of its planes is unknown, so it cannot be brought to {scale[0]:g} µm; say it: img.with_scale((z, y, x)), or ask for (None, y, x)")
+    if _planes_stay(img) and shape and shape[0] != img.shape[2]: raise ShapeError(f"{img.uri} has {'one plane' if img.shape[2] == 1 else f'{img.shape[2]} planes of unknown distance'}, which cannot fill {shape[0]}")
+    return scale
+
+def _first_voxels(img, scale, translation):
     "Centres of the first voxels of the image and of the grid; an image of unknown place begins where the grid begins"
     own = img.translation or (same_edge(translation, scale, img.scale) if translation is not None else (0., 0., 0.))
     first = tuple(map(float, translation)) if translation is not None else same_edge(own, img.scale, scale)
-    return own, (own[0], *first[1:]) if still else first
+    return own, (own[0], *first[1:]) if _planes_stay(img) else first
 
 def _that_fit(own, scale, first):
     "How many voxels of a grid have their centre in the image, along each axis"
@@ -531,6 +534,15 @@ def _that_fit(own, scale, first):
     fit = [((i.n - .5)*i.size + i.first - g.first)/g.size + 1 for i, g in zip(own, grid)]
     return [max(1, int(np.floor(n - 1e-6))) for n in fit]
 
+def _own_and_grid(img, scale, shape, translation):
+    "The voxels of the image, and those of the grid, along each axis"
+    own, first = _first_voxels(img, scale, translation)
+    own = _lines(img.shape[2:], img.scale, own)
+    shape = ArraySpec(shape=shape or _that_fit(own, scale, first)).shape
+    check_memory(40*sum(shape), f'{img.uri}: the grid of {shape}') # places along each axis
+    return own, _lines(shape, scale, first)
+
+# %% ../nbs/04_image.ipynb #cb34
 def _level_lines(img, level, own):
     "The voxels of a level of an image along each axis; the only plane is the same in all"
     first = [i.first for i in own]

@@ -22,12 +22,13 @@ from fastcore.basics import patch
 from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputError,
     OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory, did_you_mean, locked, need,
     read_json, take_place, temp_beside, to_tczyx, within, write_json, writing)
-from .containers import (absent_chunks, check_array, check_inside, check_sizes, deep_merge, json_at, ome_attrs, ome_of,
-    open_zarr_array, sound_attrs, update_group, voxel_bytes, zarr_node)
+from .containers import (absent_chunks, array_axes, array_place, as_ngff, check_array, check_inside, check_sizes,
+    deep_merge, empty_like, json_at, ngff_axes, ngff_place, ngff_transforms, ome_attrs, ome_of, open_zarr_array,
+    update_group, voxel_bytes, zarr_node)
 from .image import (Image, block_mean, channels_like, choose_channels, files_digest, find_channels, from_array,
-    name_channels, resample, same_edge, stack_images)
+    name_channels, resample, stack_images)
 from .remote import AccessDenied, RemotePath, as_path, reach, serve_folder
-from .units import micrometers, scale_in_um, step_in_seconds
+from .units import scale_in_um, step_in_seconds
 
 _all_ = ['Image', 'channels_like', 'check_array', 'choose_channels', 'deep_merge', 'find_channels', 'from_array',
          'name_channels', 'resample', 'stack_images']
@@ -53,52 +54,7 @@ def _readable(path, what, errors):
     except FileNotFoundError as e: raise MissingImageError(f'{path}: no such file') from e
     except errors as e: raise FormatError(f'{path}: not a readable {what} ({e})') from e
 
-# %% ../nbs/10_store.ipynb #c009
-def _ngff_axes(ms, ndim):
-    "Axes as letters, and their units by letter"
-    axes = ms.get('axes') or list('tczyx')[-ndim:]
-    axes = [a if isinstance(a, dict) else {'name': a} for a in axes]
-    return ''.join(a['name'].upper() for a in axes), {a['name'].upper(): a.get('unit') for a in axes}
-
-def _ngff_place(ms, dataset, axes):
-    "(z, y, x) of scale and translation, and the time step, as the numbers are; None where the metadata say nothing of them"
-    scale, shift, known = np.ones(len(axes)), np.zeros(len(axes)), False
-    for tr in [*(dataset.get('coordinateTransformations') or []), *(ms.get('coordinateTransformations') or [])]:
-        v = tr.get(tr.get('type'))
-        if not isinstance(v, list) or len(v) != len(scale): continue
-        v = np.array(v, float)
-        if tr['type'] == 'scale': scale, shift, known = scale*v, shift*v, True
-        if tr['type'] == 'translation': shift = shift + v
-    scale, shift = dict(zip(axes, scale)), dict(zip(axes, shift))
-    return (tuple(scale.get(a, 1.) for a in 'ZYX'), tuple(shift.get(a, 0.) for a in 'ZYX'), scale.get('T')) if known else (None, None, None)
-
-def _level_place(ms, level, axes):
-    "As `_ngff_place`, of a level; silent translations follow from the extent"
-    scale, shift, step = _ngff_place(ms, ms['datasets'][level], axes)
-    silent = not any(tr.get('type') == 'translation' for d in ms['datasets'] for tr in d.get('coordinateTransformations') or [])
-    first = _ngff_place(ms, ms['datasets'][0], axes)[0]
-    return scale, same_edge(shift, first, scale) if silent and scale and first else shift, step
-
-def _in_um(scale, shift, units, axes, notes):
-    "Scale and translation in µm from numbers along (z, y, x) and the units of the axes, as far as they have one"
-    if scale is None: return None, None
-    um = scale_in_um([n if a in axes else None for a, n in zip('ZYX', scale)], [units.get(a) for a in 'ZYX'], notes)
-    return um, um and tuple(p*(micrometers(units.get(a)) or 0.) for a, p in zip('ZYX', shift))
-
 # %% ../nbs/10_store.ipynb #c010
-def _as_ngff(ms):
-    "A multiscale as OME-Zarr has it, where it is written as COSEM's containers do, with a `transform` for each level"
-    tr = [d.get('transform') for d in ms.get('datasets') or []]
-    if not tr or not all(tr): return ms
-    places = [_transforms(t['scale'], t.get('translate') or [0]*len(t['scale'])) for t in tr]
-    datasets = [dict(path=d['path'], coordinateTransformations=p) for d, p in zip(ms['datasets'], places)]
-    axes = itertools.zip_longest(tr[0]['axes'], tr[0].get('units') or [])
-    return {**ms, 'datasets': datasets, 'axes': [dict(name=a, unit=u) for a, u in axes]}
-
-def _transforms(scale, shift):
-    "Where a level lies, as OME-Zarr says it"
-    return [dict(type='scale', scale=list(scale)), dict(type='translation', translation=list(shift))]
-
 def _check_version(version, group):
     "Warn of what was written after this was"
     known = re.match(r'(\d+)\.(\d+)', str(version))
@@ -112,20 +68,18 @@ def _open_ngff(group, level=0, axes=None, uri=None, found=None):
     found = found or ome_attrs(group)
     if not found or not found[1].get('multiscales'): raise MissingImageError(f'{group}: no image here, though it is listed as one')
     attrs, ome, fmt = found
-    ms = _as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets') or []
+    ms = as_ngff(ome['multiscales'][0]); datasets = ms.get('datasets') or []
     _check_version(ome.get('version', ms.get('version')), group)
     _check_level(group, level, len(datasets))
     path = within(group, datasets[level].get('path'))
     array = open_zarr_array(path, fmt)
-    named, units = _ngff_axes(ms, len(array.shape)); axes = check_axes(axes or named, len(array.shape), str(group))
-    scale, shift, step = _level_place(ms, level, axes); notes = []
-    um, place = _in_um(scale, shift, units, axes, notes)
+    named, units = ngff_axes(ms, len(array.shape))
+    axes = check_axes(axes or named, len(array.shape), str(group)); place = ngff_place(ms, level, axes, units)
     names = [str(i if c.get('label') is None else c['label']) for i, c in enumerate(ome.get('omero', {}).get('channels') or [])]
     if len(names) != dict(zip(axes, array.shape)).get('C', 1): names = None
     if isinstance(group, Path): attrs = partial(_attrs_now, group)
-    return Image(uri or group, array, axes, names, um, step_in_seconds(step, units.get('T'), notes), attrs, _local(path), group,
-                 {2: '0.4', 3: '0.5'}[fmt], place, _coarser(level, len(datasets), _open_ngff, group, axes), notes,
-                 raw=scale and (scale, shift))
+    return Image(uri or group, array, axes, names, place.scale, place.step, attrs, _local(path), group, {2: '0.4', 3: '0.5'}[fmt],
+                 place.translation, _coarser(level, len(datasets), _open_ngff, group, axes), place.notes, place.raw)
 
 def _attrs_now(group): return ome_attrs(group)[0]
 
@@ -151,29 +105,6 @@ def _lister(path):
         if up.suffix in ('.zarr', '.n5') or up == up.parent: return
         inner, up = f'{up.name}/{inner}', up.parent
 
-def _array_axes(attrs, meta, ndim):
-    "Axes as Zarr v3, xarray, COSEM or funlib name them, with units; None where nobody does"
-    attrs, names = sound_attrs(attrs), meta.get('dimension_names')
-    if not isinstance(names, list) or not names:
-        tr = attrs.get('transform') or {}
-        names = attrs.get('_ARRAY_DIMENSIONS') or tr.get('axes') or attrs.get('axis_names') or []
-    words = [str(n).upper().strip('^') for n in names]
-    axes = ''.join(dict(TIME='T', CHANNEL='C').get(w, w) for w in words)
-    return axes if len(axes) == ndim and set(axes) <= set(AXES) else None
-
-def _array_place(attrs, axes, notes):
-    "Scale and translation in µm, and their numbers, along (z, y, x) from the attributes of an array"
-    tr, n5 = attrs.get('transform') or {}, attrs.get('pixelResolution') or {}
-    scale = tr.get('scale') or n5.get('dimensions', [])[::-1] or attrs.get('voxel_size') or attrs.get('resolution')
-    if not scale: return None, None, None
-    letters = axes if len(scale) == len(axes) else [a for a in axes if a in 'ZYX'][-len(scale):]
-    units = tr.get('units') or n5.get('unit') or attrs.get('units')
-    if not isinstance(units, list) or len(units) != len(scale): units = [units if isinstance(units, str) else None]*len(scale)
-    units = dict(zip(letters, units))
-    shift = tr.get('translate') or attrs.get('offset') or [0]*len(scale)
-    scale, shift = ([float(dict(zip(letters, v)).get(a, other)) for a in 'ZYX'] for v, other in ((scale, 1), (shift, 0)))
-    return *_in_um(scale, shift, units, letters, notes), (scale, shift)
-
 # %% ../nbs/10_store.ipynb #c013
 def _open_bare(path, node, level, axes):
     "An array of a Zarr container"
@@ -185,11 +116,11 @@ def _open_bare(path, node, level, axes):
 
 def _bare_image(path, array, axes, attrs, meta):
     "An array that no image lists, as its own attributes and metadata place it"
-    shape, notes = tuple(array.shape), []
-    axes = axes or _array_axes(attrs, meta, len(shape)) or _guess_axes(shape, path)
-    axes = check_axes(axes, len(shape), str(path))
-    scale, shift, raw = _array_place(sound_attrs(attrs, notes), axes, notes)
-    return Image(path, array, axes, None, scale, None, attrs, _local(path), translation=shift, notes=notes, raw=raw)
+    shape = tuple(array.shape)
+    axes = axes or array_axes(attrs, meta, len(shape)) or _guess_axes(shape, path)
+    axes = check_axes(axes, len(shape), str(path)); place = array_place(attrs, axes)
+    return Image(path, array, axes, None, place.scale, None, attrs, _local(path), translation=place.translation,
+                 notes=place.notes, raw=place.raw)
 
 # %% ../nbs/10_store.ipynb #cb91
 def _n5_arrays(path, above='', depth=6):
@@ -531,12 +462,17 @@ def _open_hdf5(path, level=0, axes=None, scene=None):
     raise FormatError(f"{path}: an HDF5 file holds arrays of any kind, and nothing says which is the image. Open it with h5py, f = h5py.File({path.name!r}), "
                       "and take it from there: Manifest.from_arrays(f['raw'][:], f['truth'][:], scale=(z, y, x)), or from_array(f['raw'][:], axes='ZYX') for one image; or save it as OME-Zarr or TIFF")
 
+def _begins_as_hdf5(path):
+    with open(path, 'rb') as f: return f.read(8) == b'\x89HDF\r\n\x1a\n'
 
 def _reader(path):
     "What opens a path; a local file of an unknown ending is for bioio"
     suffix = path.suffix.lower()
-    if suffix in _HDF5 or isinstance(path, Path) and suffix not in (*_READERS, '.ims') and path.is_file() and open(path, 'rb').read(8) == b'\x89HDF\r\n\x1a\n': return _open_hdf5
-    return _READERS[suffix] if suffix in _READERS else _open_bio if suffix in _MAKERS or isinstance(path, Path) and path.is_file() else _open_zarr
+    if suffix in _HDF5: return _open_hdf5
+    if suffix in _READERS: return _READERS[suffix]
+    is_file = isinstance(path, Path) and path.is_file()
+    if is_file and suffix != '.ims' and _begins_as_hdf5(path): return _open_hdf5
+    return _open_bio if is_file or suffix in _MAKERS else _open_zarr
 
 def _nearest_parent(path):
     parent = next((p for p in path.absolute().parents if p.exists()), None)
@@ -564,9 +500,10 @@ def _open_zarr(path, level=0, axes=None, scene=None):
     if node is None: raise MissingImageError(f"{path}: no Zarr group or array here; known files end in {', '.join(_READERS)}")
     found = ome_of(node, path); ome = found[1] if found else {}
     labels = path.name == 'labels' and _label_names(path.parent)
-    if node[0] == 'array' or ome.get('multiscales') or labels:
-        _single(path, 0, scene)
-        return _open_bare(path, node, level, axes) if node[0] == 'array' else _open_labels(path, level) if labels else _open_ngff(path, level, axes, found=found)
+    if node[0] == 'array' or ome.get('multiscales') or labels: _single(path, 0, scene)
+    if node[0] == 'array': return _open_bare(path, node, level, axes)
+    if labels: return _open_labels(path, level)
+    if ome.get('multiscales'): return _open_ngff(path, level, axes, found=found)
     if scene is not None:
         fovs = list_fovs(path, getattr(path, 'options', None))
         return _open_zarr(as_path(list(fovs.values())[_scene_number(scene, list(fovs), path)], getattr(path, 'options', None)), level, axes)
@@ -776,14 +713,8 @@ def _halve(block, factors, labels):
     out = block_mean(block.astype(np.result_type(block.dtype, np.float32)), factors)
     return (out if block.dtype.kind == 'f' else np.rint(out)).astype(block.dtype)
 
-def _like_array(path, new, shape):
-    "An empty array as the one at `path`, of another shape"
-    fmt = 3 if (path/'zarr.json').exists() else 2; name = {2: '.zarray', 3: 'zarr.json'}[fmt]
-    write_json(new/name, {**read_json(path/name), 'shape': [int(n) for n in shape]})
-    return open_zarr_array(new, fmt, write=True)
-
 def _write_level(fine, path, new, factors, labels):
-    coarse = _like_array(path, new, [-(-n//f) for n, f in zip(fine.shape, factors)])
+    coarse = empty_like(path, new, [-(-n//f) for n, f in zip(fine.shape, factors)])
     chunk = coarse.chunk_layout.write_chunk.shape
     step = [*chunk[:-2], chunk[-2]*max(1, 1024//chunk[-2]), coarse.shape[-1]] # whole rows of chunks, about a thousand lines at once
     for low in itertools.product(*(range(0, n, s) for n, s in zip(coarse.shape, step))):
@@ -818,7 +749,7 @@ def write_pyramid(
                 here = dict(zip(img.axes, scale*total)); tall = here.get('Z', 1) > 1.5*here['X'] or not (img.scale and img.scale[0])
                 factors = [2 if a in 'YX' or a == 'Z' and not tall else 1 for a in img.axes]
                 tmp.mkdir(); fine, total = _write_level(fine, path, tmp, factors, labels), total*factors
-                place = _transforms(scale*total, shift + scale*(total - 1)/2)
+                place = ngff_transforms(scale*total, shift + scale*(total - 1)/2)
                 ms['datasets'].append(dict(path=p.relative_to(group).as_posix(), coordinateTransformations=place))
             for p, tmp in zip(places, tmps): take_place(tmp, p, lambda _: False)
         finally:
@@ -837,7 +768,7 @@ def update_attrs(self:Image,
     if not self.group: raise FormatError(f'{self.uri}: only OME-Zarr images have attributes')
     update_group(self.group, attrs)
 
-# %% ../nbs/10_store.ipynb #c096
+# %% ../nbs/10_store.ipynb #ct96
 def _tiff_absent(path, series, level):
     "Where tiles or strips of a TIFF are absent, and their size, along the axes of the series"
     with _tiff(path) as tif:
@@ -848,6 +779,7 @@ def _tiff_absent(path, series, level):
             if p is not None: flags.flat[:] = [not (o and b) for o, b in zip(p.dataoffsets, p.databytecounts)]
     return absent.reshape(*one.shape[:n], *page.chunked), (*[1]*n, *page.chunks)
 
+# %% ../nbs/10_store.ipynb #c096
 def _left_out(img):
     "Is it meant that chunks are absent, as in labels, which are mostly 0?"
     ome, ours = img.attrs.get('ome'), img.attrs.get('vstain')

@@ -87,6 +87,7 @@ def _from_zero(x, offset, highest):
     native = np.ascontiguousarray(x.astype(x.dtype.newbyteorder('='), copy=False))
     return native.view(np.uint8 if x.itemsize == 1 else np.int16)
 
+# %% ../nbs/12_normalize.ipynb #d8a5
 @patch
 def _add_integers(self:Moments, x):
     "Counts hold all there is to know of small integers: mean and spread follow from them"
@@ -304,13 +305,18 @@ class _Job:
     partial: bool      # a value marks voxels as unknown
     train: bool=False  # is a row that uses it in the training split?
     levels: dict=None  # 'dataset_statistics', 'fov_statistics', 'timepoint_statistics', as far as there are any
-    left_out: dict=None # timepoints `constant`, `not_finite`; how many `voxels`
+    left_out: dict=None  # timepoints `constant`, `not_finite`; how many `voxels`
     voxels: dict=None  # what tells whether the voxels are still these
 
     @property
-    def name(self): return self.img.channels[self.c]
+    def name(self):
+        "Of the channel, as the manifest has it"
+        return self.img.channels[self.c]
+
     @property
-    def name_in_file(self): return self.img.file_channels[self.c]
+    def name_in_file(self):
+        "Of the channel, as the image has it"
+        return self.img.file_channels[self.c]
 
 def _has_image(row, role): return isinstance(row.get(role), (str, list))
 

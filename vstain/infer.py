@@ -15,18 +15,21 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from copy import copy, deepcopy
 from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np, tensorstore as ts, torch
 import vstain
 from fastcore.basics import patch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .core import ConfigError, LockedError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError, OutputError, OutputExistsError, ShapeError, plural
+from .core import ConfigError, LockedError, ManifestError, MissingChannelError, MissingStatisticsError, NonFiniteError
+from .core import OutputError, OutputExistsError, ShapeError, plural
 from .core import atomic_folder, check_replaceable, did_you_mean, locked, sweep, temp_beside, writing
 from .core import progress as progress_bar
 from .containers import ome_attrs, update_group
 from .image import full_scale, scale_text
-from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root, resample, warn_of_missing
+from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root
+from .store import resample, warn_of_missing
 from .manifest import Manifest, as_manifest
 from .normalize import measure, read_statistics, warn_of_stale
 from .model import Stainer, fill_unknown, load_stainer, nothing_known, standardised, to_channels_last
@@ -137,102 +140,163 @@ def forget(self:PlaneRing):
     if self.map is not None and hasattr(mmap, 'MADV_DONTNEED'): self.map.madvise(mmap.MADV_DONTNEED)
 
 # %% ../nbs/50_infer.ipynb #c023
-class Stream:
-    "Stacks of planes, predicted as they stream by"
-    def __init__(self,
-        forward, # (B, C, D, Y, X) → (B, C_out, D_out, Y, X), normalised intensities
-        windows:list, # (planes in, planes out) of each window of a stack
-        shape:tuple, # (Z, Y, X) of a stack
-        channels:tuple, # (C, C_out)
-        stacks:int=1, # stacks that follow each other
-        tile:int|None=512, # see `tile_axis`; None does not tile
-        halo:int=32, # context around a tile, in pixels
-        divisor:tuple=(1, 1), # (y, x) of which tiles begin at multiples
-        batch:int=1, # tiles in a forward pass
-        device='cpu', # where planes are held and `forward` computes
-        memory:float=64, # MB of planes to hold in memory; beyond, they go to a scratch file
-        blocks:tuple=(None, None), # (rows, columns) to read and to write at once; None for whole planes
-    ):
-        Z, *self.yx = shape
-        Zo = 1 + windows[-1][1][-1]
-        self.windows = [([s*Z + i for i in src], [s*Zo + i for i in out]) for s in range(stacks) for src, out in windows]
-        self.share, self.projection = Counter(i for _, out in self.windows for i in out), Zo < Z
-        self.slots = tuple(max(w[k][-1] - w[k][0] + 2 for w in windows) for k in (0, 1))
-        self.forward, self.channels, self.device, self.n_in = forward, channels, torch.device(device), stacks*Z
-        self.batches, self.blocks = _batches(self.yx, tile, halo, divisor, batch), [_blocks(self.yx, b or self.yx) for b in blocks]
-        need = 4*math.prod(self.yx)*sum(c*n for c, n in zip(channels, self.slots))
-        self.on_disk, self.asked, self.written = need > memory*1e6 and self.device.type == 'cpu', [], {}
+class _Window(NamedTuple):
+    "What a window does, its planes counted through all stacks"
+    reads:list # planes that it reads
+    makes:list # planes that it makes
+    ends:list # those of them that no later window makes
 
-    def _ring(self, k): return PlaneRing(self.channels[k], self.slots[k], self.yx, self.device, self.on_disk)
+def _numbered(windows, stacks, n_in, n_out):
+    "The windows of stacks of `n_in` planes, of which `n_out` are made"
+    all_of = [([s*n_in + i for i in src], [s*n_out + i for i in out]) for s in range(stacks) for src, out in windows]
+    later = [out[0] for _, out in all_of[1:]] + [math.inf]
+    found = [_Window(src, out, [i for i in out if i < first]) for (src, out), first in zip(all_of, later)]
+    in_order = all(a.reads[0] <= b.reads[0] for a, b in zip(found, found[1:]))
+    if not in_order or [i for w in found for i in w.ends] != list(range(stacks*n_out)):
+        raise ShapeError(f'windows must come in order and make each of {plural(n_out, "plane")}; these make {[out for _, out in windows]}')
+    return found
 
 # %% ../nbs/50_infer.ipynb #c024
-def _batches(yx, tile, halo, divisor, batch):
-    "Tiles as (rows, columns, their weights), those of one shape together by `batch`"
-    axes = [tile_axis(n, tile, halo, d) for n, d in zip(yx, divisor)]
-    rows, cols = ([(slice(*t), w) for t, w in zip(a, tile_weights(a))] for a in axes)
-    tiles = [(ys, xs, wy, wx) for ys, wy in rows for xs, wx in cols]
+class _Tile(NamedTuple):
+    "Where a tile is read, and where and with which weights it is added"
+    ys:slice; xs:slice; fine_ys:slice; fine_xs:slice; wy:torch.Tensor; wx:torch.Tensor
+
+def _batches(yx, zoom, tile, halo, divisor, batch):
+    "Tiles, those of one shape together by `batch`; weights are made on the grid of the prediction"
+    def _along(n, d):
+        coarse = tile_axis(n, tile, halo, d)
+        fine = [(zoom*a, zoom*b) for a, b in coarse]
+        return [(slice(*c), slice(*f), w) for c, f, w in zip(coarse, fine, tile_weights(fine))]
+    rows, cols = map(_along, yx, divisor)
     by_shape = {}
-    for t in tiles: by_shape.setdefault((len(t[2]), len(t[3])), []).append(t)
+    for ys, fine_ys, wy in rows:
+        for xs, fine_xs, wx in cols: by_shape.setdefault((len(wy), len(wx)), []).append(_Tile(ys, xs, fine_ys, fine_xs, wy, wx))
     return [same[i:i + batch] for same in by_shape.values() for i in range(0, len(same), batch)]
 
-def _blocks(yx, size):
-    rows, cols = ([slice(a, min(a + s, n)) for a in range(0, n, s)] for n, s in zip(yx, size))
+def _block_slices(yx, size):
+    "A plane in blocks of (rows, columns); of whole planes for None"
+    rows, cols = ([slice(a, min(a + s, n)) for a in range(0, n, s)] for n, s in zip(yx, size or yx))
     return [(ys, xs) for ys in rows for xs in cols]
 
 # %% ../nbs/50_infer.ipynb #c027
+class _ReadAhead:
+    "Planes that one thread reads in order into a ring, as far ahead as there is room"
+    def __init__(self, ring, n, read, blocks, reader):
+        self.ring, self.n, self.read, self.blocks, self.reader = ring, n, read, blocks, reader
+        self.asked = [] # a future for each plane: is some of it unknown?
+    def ask(self, first):
+        "Go on, as planes before `first` are done with"
+        for i in range(len(self.asked), min(self.n, first + self.ring.slots)): self.asked.append(self.reader.submit(self._plane, i))
+    def all_asked(self): return len(self.asked) == self.n
+    def wait(self, planes):
+        "Wait for planes, and tell whether some of them is unknown in part"
+        return any([self.asked[i].result() for i in planes])
+    def _plane(self, i):
+        unknown = False
+        for ys, xs in self.blocks:
+            block = self.read(i, ys, xs)
+            if not np.isfinite(block.sum()): # finite where all is, and cheap
+                known = np.isfinite(block)
+                if not known.all(): block, unknown = np.where(known, block, np.float32(np.nan)), True
+            self.ring.put(i, ys, xs, block)
+            self.ring.forget()
+        return unknown
+
+# %% ../nbs/50_infer.ipynb #c031
+class _WriteBehind:
+    "Planes that are summed up in a ring, and written in order by one thread"
+    def __init__(self, ring, write, blocks, writer):
+        self.ring, self.write, self.blocks, self.writer = ring, write, blocks, writer
+        self.written = [] # a future for each plane
+    def make_room(self, planes):
+        "Wait until those are written whose places these planes take"
+        for i in planes:
+            if i >= self.ring.slots: self.written[i - self.ring.slots].result()
+    def end(self, i):
+        "Have plane `i` written"
+        self.written.append(self.writer.submit(self._plane, i))
+    def _plane(self, i):
+        for ys, xs in self.blocks:
+            self.write(i, ys, xs, self.ring.take(i, ys, xs))
+            self.ring.forget()
+
+# %% ../nbs/50_infer.ipynb #e502
+class Stream:
+    "Stacks of planes, predicted as they stream by"
+    def __init__(self,
+        predictor, # normalised windows (B, C, D, Y, X) → {name of an output: maps (B, C_out, D_out, k·Y, k·X)}
+        windows:list, # (planes in, planes out) of each window of a stack
+        shape:tuple, # (Z, Y, X) of a stack
+        channels:int, # of what is read, C
+        outputs:dict, # name of an output → its channels, in the order in which they are written
+        stacks:int=1, # stacks that follow each other
+        zoom:int=1, # k: pixels that are made of one that is read, along y and x
+        tile:int|None=512, # see `tile_axis`; None does not tile
+        halo:int=32, # context around a tile, in pixels that are read
+        divisor:tuple=(1, 1), # (y, x) of which tiles begin at multiples
+        batch:int=1, # tiles in a forward pass
+        device='cpu', # where planes are held and predicted
+        memory:float=64, # MB of planes to hold in memory; beyond, they go to a scratch file
+        blocks:tuple=(None, None), # (rows, columns) to read and to write at once; None for whole planes
+    ):
+        (n_in, *yx), n_out = shape, 1 + windows[-1][1][-1]
+        fine, ends = [zoom*n for n in yx], np.cumsum([0, *outputs.values()]).tolist()
+        self.windows, self.projection = _numbered(windows, stacks, n_in, n_out), n_out < n_in
+        self.share = Counter(i for w in self.windows for i in w.makes)
+        self.predictor, self.device, self.n_in, self.zoom = predictor, torch.device(device), stacks*n_in, zoom
+        self.outputs = dict(zip(outputs, map(slice, ends, ends[1:])))
+        self.batches = _batches(yx, zoom, tile, halo, divisor, batch)
+        self.blocks = _block_slices(yx, blocks[0]), _block_slices(fine, blocks[1])
+        slots = [max(w[k][-1] - w[k][0] for w in self.windows) + 2 for k in (0, 1)]
+        rings = (channels, slots[0], yx), (ends[-1], slots[1], fine)
+        need = sum(4*c*n*math.prod(size) for c, n, size in rings)
+        on_disk = need > memory*1e6 and self.device.type == 'cpu'
+        self.source_ring, self.sum_ring = (partial(PlaneRing, *of, self.device, on_disk) for of in rings)
+
+# %% ../nbs/50_infer.ipynb #e503
+@patch
+def _maps(self:Stream, tiles, window, unknown):
+    "What the predictor makes of tiles: {output: maps}, on the stream's device"
+    x = torch.stack([self.source.ring.window(window.reads, t.ys, t.xs) for t in tiles])
+    maps = self.predictor(fill_unknown(x) if unknown else x)
+    size = len(window.makes), len(tiles[0].wy), len(tiles[0].wx)
+    for name, at in self.outputs.items():
+        wanted, got = (len(tiles), at.stop - at.start, *size), tuple(maps[name].shape) if name in maps else 'nothing'
+        if got != wanted: raise ShapeError(f'output {name}: of windows {tuple(x.shape)} the predictor makes {got}, not {wanted} (B, C, D, Y, X)')
+    return {name: maps[name].float().to(self.device) for name in self.outputs}
+
+@patch
+def _add_window(self:Stream, sums, window, unknown):
+    "Predict all tiles of a window and add them to the sums"
+    for tiles in self.batches:
+        maps = self._maps(tiles, window, unknown)
+        for b, tile in enumerate(tiles):
+            weight = (tile.wy[:, None]*tile.wx).to(self.device)
+            for name, channels in self.outputs.items():
+                for d, i in enumerate(window.makes):
+                    sums[i][channels, tile.fine_ys, tile.fine_xs].addcmul_(maps[name][b, :, d], weight, value=1/self.share[i])
+        self.source.ring.forget(); sums.forget()
+
+@patch
+def _mark_unknown(self:Stream, sums, window):
+    "Where nothing is known of a voxel, in no channel (of no plane, for a projection), nothing is predicted"
+    for i in window.ends:
+        planes = [self.source.ring[p] for p in (window.reads if self.projection else [i])]
+        for ys, xs in self.blocks[1]:
+            rows, cols = (torch.arange(s.start, s.stop, device=self.device)//self.zoom for s in (ys, xs))
+            seen = [p[:, rows[:, None], cols] for p in planes]
+            sums[i][:, ys, xs].masked_fill_(nothing_known(seen), torch.nan)
+
+# %% ../nbs/50_infer.ipynb #e504
 @patch
 def start(self:Stream,
     read, # (number of the plane, rows and columns as slices) → (C, rows, columns) float32
     reader:ThreadPoolExecutor, # one thread that reads
 )->Stream:
     "Begin to read"
-    self.read, self.reader = read, reader
-    self.ring = self._ring(0)
-    self._ask(0)
+    self.source = _ReadAhead(self.source_ring(), self.n_in, read, self.blocks[0], reader)
+    self.source.ask(0)
     return self
-
-@patch
-def _ask(self:Stream, first):
-    "Have all planes read that the ring can hold when planes before `first` are done with"
-    while len(self.asked) < min(self.n_in, first + self.ring.slots): self.asked.append(self.reader.submit(self._fetch, len(self.asked)))
-
-@patch
-def _fetch(self:Stream, i):
-    "Read plane `i` into the ring, and tell whether some of it is unknown"
-    unknown = False
-    for ys, xs in self.blocks[0]:
-        block = self.read(i, ys, xs)
-        if not np.isfinite(block.sum()) and not (known := np.isfinite(block)).all(): block, unknown = np.where(known, block, np.float32(np.nan)), True
-        self.ring.put(i, ys, xs, block)
-        if self.on_disk: self.ring.forget()
-    return unknown
-
-# %% ../nbs/50_infer.ipynb #c029
-@patch
-def _add_window(self:Stream, src, out, unknown):
-    "Predict all tiles of a window and add them to the sums"
-    for tiles in self.batches:
-        x = torch.stack([self.ring.window(src, ys, xs) for ys, xs, *_ in tiles])
-        y = self.forward(fill_unknown(x) if unknown else x)
-        for (ys, xs, wy, wx), one in zip(tiles, y.float().to(self.device)):
-            w = (wy[:, None]*wx).to(self.device)
-            for k, i in enumerate(out): self.sums[i][:, ys, xs].addcmul_(one[:, k], w, value=1/self.share[i])
-        if self.on_disk: self.ring.forget(); self.sums.forget()
-
-@patch
-def _mark_unknown(self:Stream, src, out):
-    "Where nothing is known of a voxel, in no channel (of no plane, for a projection), nothing is predicted"
-    for i in out:
-        planes = src if self.projection else [i]
-        for ys, xs in self.blocks[1]: self.sums[i][:, ys, xs].masked_fill_(nothing_known([self.ring[p][:, ys, xs] for p in planes]), torch.nan)
-
-# %% ../nbs/50_infer.ipynb #c031
-@patch
-def _emit(self:Stream, write, i):
-    "Write plane `i` and clear its place"
-    for ys, xs in self.blocks[1]:
-        write(i, ys, xs, self.sums.take(i, ys, xs))
-        if self.on_disk: self.sums.forget()
 
 @patch
 def run(self:Stream,
@@ -242,20 +306,22 @@ def run(self:Stream,
     tick=None, # called after each window
 )->list: # futures of the planes that are being written
     "Predict all windows"
-    self.sums = self._ring(1)
-    for n, (src, out) in enumerate(self.windows):
-        self._ask(src[0])
-        if when_read and len(self.asked) == self.n_in: when_read(); when_read = None
-        unknown = any([self.asked[i].result() for i in src])
-        for i in out:
-            if i not in self.written and i >= self.sums.slots: self.written[i - self.sums.slots].result()
-        self._add_window(src, out, unknown)
-        later = self.windows[n+1][1][0] if n + 1 < len(self.windows) else math.inf
-        done = [i for i in out if i < later]
-        if unknown: self._mark_unknown(src, done)
-        for i in done: self.written[i] = writer.submit(self._emit, write, i)
+    sums = _WriteBehind(self.sum_ring(), write, self.blocks[1], writer)
+    for window in self.windows:
+        self.source.ask(window.reads[0])
+        if when_read and self.source.all_asked(): when_read(); when_read = None
+        unknown = self.source.wait(window.reads)
+        sums.make_room(window.makes)
+        self._add_window(sums.ring, window, unknown)
+        if unknown: self._mark_unknown(sums.ring, window)
+        for i in window.ends: sums.end(i)
         if tick: tick()
-    return list(self.written.values())
+    return sums.written
+
+@patch
+def has_unknown(self:Stream)->bool:
+    "Was some voxel not finite? Asked when all are read"
+    return self.source.wait(range(self.n_in))
 
 # %% ../nbs/50_infer.ipynb #c043
 def _steps(seq):
@@ -266,6 +332,10 @@ def _steps(seq):
 
 def _is_sequence(m): return type(m).forward is torch.nn.Sequential.forward
 
+def _folds(conv, bn):
+    is_conv = isinstance(conv, (torch.nn.Conv2d, torch.nn.Conv3d))
+    return is_conv and isinstance(bn, (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)) and bn.track_running_stats
+
 def fold_batchnorm(
     net:torch.nn.Module, # a network
 )->torch.nn.Module: # a copy, in evaluation mode
@@ -274,8 +344,9 @@ def fold_batchnorm(
     for seq in filter(_is_sequence, list(net.modules())):
         steps = list(_steps(seq))
         for (at, name, conv), (bn_at, bn_name, bn) in zip(steps, steps[1:]):
-            if isinstance(conv, (torch.nn.Conv2d, torch.nn.Conv3d)) and isinstance(bn, (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)) and bn.track_running_stats:
-                setattr(at, name, fuse_conv_bn_eval(conv, bn)); setattr(bn_at, bn_name, torch.nn.Identity())
+            if _folds(conv, bn):
+                setattr(at, name, fuse_conv_bn_eval(conv, bn))
+                setattr(bn_at, bn_name, torch.nn.Identity())
     return net
 
 # %% ../nbs/50_infer.ipynb #d002
@@ -322,11 +393,8 @@ def fastest(
 # %% ../nbs/50_infer.ipynb #c046
 class SourceFOV:
     "A field of view as a stainer reads it; raises `MissingChannelError`, `ShapeError`"
-    @cached_property
-    def identity(self)->str:
-        "Digest of the voxels that are read"
-        return self.grid.identity(self.names)
-
+    axis = 'z' # along which windows run: 'z', or 't'
+    zoom = 1 # pixels that are made of one that is read, along y and x
     def __init__(self,
         stainer:Stainer, # the stainer
         m:Manifest, # the manifest
@@ -340,12 +408,32 @@ class SourceFOV:
             self.m, self.i = m[[i]].with_channels(wanted), 0; self.img = self.m.open(0, 'source')
         self.names = [self.img.channels[k] for k in self.img.indices(wanted)]
         self.grid = self.img if scale is None else resample(self.img, scale, outside='edge')
-        try: self.windows = stack_windows(stainer, self.grid.shape[2])
+        self.n_planes, self.stacks = self.grid.shape[2], self.grid.shape[0]
+        if self.axis == 't': self.n_planes, self.stacks = self.stacks, self.n_planes
+        try: self.windows = stack_windows(stainer, self.n_planes)
         except ShapeError as e: raise ShapeError(f'{self.img.uri} has the shape TCZYX {self.grid.shape}: {e}') from None
-        self.shape = (self.grid.shape[0], len(stainer.target_channels), 1 + self.windows[-1][1][-1], *self.grid.shape[3:])
+        made = 1 + self.windows[-1][1][-1]
+        T, Z = (made, self.stacks) if self.axis == 't' else (self.stacks, made)
+        self.outputs = {'stain': len(stainer.target_channels)}
+        self.shape = (T, sum(self.outputs.values()), Z, *(self.zoom*n for n in self.grid.shape[3:]))
         self.empty, self._stats, self._image = set(), {}, None
 
     def __repr__(self): return f"{self.sample}: {', '.join(self.names)} of {self.img.uri} → TCZYX {self.shape}"
+
+    @cached_property
+    def identity(self)->str:
+        "Digest of the voxels that are read"
+        return self.grid.identity(self.names)
+
+@patch
+def place(self:SourceFOV,
+    i:int, # number of a plane, counted through the stacks
+    shape:tuple, # TCZYX of the image that it is a plane of
+)->tuple: # timepoint and plane, t and z
+    "Where a plane of the stream lies: stacks are timepoints; where windows run along t, they are planes"
+    if self.axis == 'z': return divmod(i, shape[2])
+    z, t = divmod(i, shape[0])
+    return t, z
 
 # %% ../nbs/50_infer.ipynb #c050
 @patch
@@ -353,9 +441,11 @@ def stored(self:SourceFOV,
     name:str, # channel
 )->dict: # statistics by level, as `vstain.normalize.read_statistics` gives them; empty where they must be measured
     "Statistics that the store has of a channel, as far as they are enough"
-    known = {} if self.stainer.source_norm.level == 'image' else read_statistics(self.m, self.i, 'source', name)
-    if self.stainer.source_norm.level == 'timepoint': enough = set(map(str, range(self.img.shape[0]))) <= set(known.get('timepoint_statistics') or {})
-    else: enough = self.stainer.source_norm.level == 'dataset' or bool(known.get('fov_statistics'))
+    level = self.stainer.source_norm.level
+    known = {} if level == 'image' else read_statistics(self.m, self.i, 'source', name)
+    times = known.get('timepoint_statistics') or {}
+    if level == 'timepoint': enough = all(str(t) in times for t in range(self.img.shape[0]))
+    else: enough = level == 'dataset' or bool(known.get('fov_statistics'))
     return known if enough else {}
 
 @patch
@@ -371,6 +461,7 @@ def statistics(self:SourceFOV,
     if name not in self._stats: self._stats[name] = self.stored(name) or measure(self.img, name)
     return self._stats[name]
 
+# %% ../nbs/50_infer.ipynb #e510
 @patch
 def coefficients(self:SourceFOV,
     t:int=0, # timepoint
@@ -395,38 +486,40 @@ def _coefficient(self:SourceFOV, channel, name, t):
     except MissingStatisticsError as e: raise MissingStatisticsError(f'{self.img.uri}, channel {name}: {e}') from None
 
 # %% ../nbs/50_infer.ipynb #c053
-def _chunk(img):
+def _chunk_shape(img):
     "Shape TCZYX of a chunk, None where the file has none that are known"
     layout = getattr(img.array, 'chunk_layout', None)
     by = dict(zip(img.axes, layout.read_chunk.shape)) if layout is not None else None
     return by and tuple(by.get(a, 1) for a in 'TCZYX')
 
-def _keep_chunks(img, limit=512e6):
-    "The image, with a cache for chunks that hold more than one plane"
-    chunk = _chunk(img)
+def _keep_chunks(img, axis='z', limit=512e6):
+    "The image, with a cache for chunks that hold more than one plane, until they are done with"
+    chunk = _chunk_shape(img)
     if not chunk or math.prod(chunk[:3]) == 1: return img
-    need = int(1.2*img.dtype.itemsize*math.prod(chunk[:3])*math.prod(n + c for n, c in zip(img.shape[3:], chunk[3:])))
+    plane = math.prod(n + c for n, c in zip(img.shape[3:], chunk[3:]))
+    before_next = img.shape[0] if axis == 't' and chunk[2] > 1 else chunk[0] # timepoints that are read before the next plane
+    need = int(1.2*img.dtype.itemsize*before_next*math.prod(chunk[1:3])*plane)
     if need > limit: return img
-    img = copy(img)
-    img.array = ts.open(img.array.spec(), context=ts.Context({'cache_pool': {'total_bytes_limit': need}}), recheck_cached_data=False).result()
+    pool, img = {'cache_pool': {'total_bytes_limit': need}}, copy(img)
+    img.array = ts.open(img.array.spec(), context=ts.Context(pool), recheck_cached_data=False).result()
     return img
 
 # %% ../nbs/50_infer.ipynb #c054
 @patch
 def block(self:SourceFOV)->tuple|None: # (rows, columns); None for whole planes
     "What is best read at once: about a thousand pixels square, and whole chunks"
-    chunk = _chunk(self.grid)
+    chunk = _chunk_shape(self.grid)
     return chunk and tuple(c*max(1, 1024//c) for c in chunk[3:])
 
 @patch
 def read(self:SourceFOV,
-    i:int, # number of the plane, counted through the timepoints
+    i:int, # number of the plane, counted through the stacks
     ys:slice=slice(None), # rows
     xs:slice=slice(None), # columns
 )->np.ndarray: # (C, rows, columns) float32, normalised
     "Read and normalise a block of a plane"
-    if self._image is None: self._image = _keep_chunks(self.grid)
-    t, z = divmod(i, self.grid.shape[2])
+    if self._image is None: self._image = _keep_chunks(self.grid, self.axis)
+    t, z = self.place(i, self.grid.shape)
     x = self._image.read(t=t, c=self.names, z=z, y=ys, x=xs)[0, :, 0]
     return standardised(x, *zip(*self.coefficients(t)))
 
@@ -447,7 +540,9 @@ def as_dtype(
 )->np.ndarray: # NaN becomes 0 in an integer type
     "Round and clip to a type of voxel"
     dtype = np.dtype(dtype)
-    if dtype.kind == 'f': return (np.clip(y, np.finfo(dtype).min, np.finfo(dtype).max) if dtype.itemsize < y.dtype.itemsize else y).astype(dtype, copy=False)
+    if dtype.kind == 'f':
+        if dtype.itemsize < y.dtype.itemsize: y = np.clip(y, np.finfo(dtype).min, np.finfo(dtype).max)
+        return y.astype(dtype, copy=False)
     info = np.iinfo(dtype)
     y = np.nan_to_num(y if dtype.itemsize < 3 else y.astype(np.float64), nan=0., posinf=info.max, neginf=info.min)
     high, low = y >= info.max, y <= info.min
@@ -461,18 +556,26 @@ def fingerprint(
 )->str: # 32 hex digits
     "Digest of all that decides what a stainer predicts"
     h = hashlib.blake2b(digest_size=16)
-    spec = {k: stainer.spec[k] for k in ('source_channels', 'target_channels', 'in_depth', 'out_depth', 'projection', 'source_norm', 'target_norm')} | dict(norms=stainer.norms)
+    keys = 'source_channels', 'target_channels', 'in_depth', 'out_depth', 'projection', 'source_norm', 'target_norm'
+    spec = {k: stainer.spec[k] for k in keys} | dict(norms=stainer.norms)
     h.update(json.dumps([stainer.net_config, spec], sort_keys=True, default=str).encode())
-    for name, w in sorted(stainer.net.state_dict().items()): h.update(name.encode()); h.update(w.detach().cpu().contiguous().numpy().tobytes())
+    for name, w in sorted(stainer.net.state_dict().items()):
+        h.update(name.encode())
+        h.update(w.detach().cpu().contiguous().numpy().tobytes())
     return h.hexdigest()
 
 # %% ../nbs/50_infer.ipynb #c065
+def _above(name):
+    "The groups that a name lies in"
+    parts = name.split('/')
+    return ['/'.join(parts[:k]) for k in range(1, len(parts))]
+
 def _check_names(names):
     "Samples become paths below the output: each its own, none within another"
     for n in names:
         parts = n.split('/')
         if any(not p or p.startswith('.') or '\\' in p or '\0' in p for p in parts): raise ManifestError(f'sample {n!r} cannot be the name of an image in a Zarr group; its parts must not be empty or begin with a dot')
-        inside = next((a for a in ('/'.join(parts[:k]) for k in range(1, len(parts))) if a in names), None)
+        inside = next((a for a in _above(n) if a in names), None)
         if inside: raise ManifestError(f'sample {n!r} would lie within the image of sample {inside!r}; rename one of them')
 
 def lay_out(
@@ -489,7 +592,8 @@ def lay_out(
     try:
         if plate: create_plate(tmp, sorted(names), version)
         else:
-            for g in sorted({''} | {'/'.join(n.split('/')[:k]) for n in names for k in range(1, n.count('/') + 1)}): zarr.open_group(str(tmp/g), mode='a', zarr_format={'0.4': 2, '0.5': 3}[version])
+            for g in ['', *sorted({a for n in names for a in _above(n)})]:
+                zarr.open_group(str(tmp/g), mode='a', zarr_format={'0.4': 2, '0.5': 3}[version])
         if attrs: update_group(tmp, attrs)
         os.replace(tmp, path)
     finally: shutil.rmtree(tmp, ignore_errors=True)
@@ -542,15 +646,19 @@ def _provenance(path):
     return {k: v for k, v in said.items() if isinstance(v, kinds.get(k, object))} if isinstance(said, dict) else None
 
 # %% ../nbs/50_infer.ipynb #d011
-_SAME = dict(stainer='another stainer', source_identity='other voxels', dtype='another type', version='another version of OME-Zarr', channels='other channels',
-             precision='another precision', tile='another tile', halo='another halo', scale='another scale', grid='another grid',
+_SAME = dict(stainer='another stainer', source_identity='other voxels', dtype='another type',
+             version='another version of OME-Zarr', channels='other channels', precision='another precision',
+             tile='another tile', halo='another halo', scale='another scale', grid='another grid',
              coefficients='other statistics of intensity')
 
-def _plain(v): return v.get('taken') if isinstance(v, dict) and 'taken' in v else v
+def _told(v):
+    "What is compared of an entry: of a precision that was chosen, the one that was taken"
+    return v.get('taken') if isinstance(v, dict) and 'taken' in v else v
 
 def _check_same(path, was, now):
     "Raise `OutputExistsError`, which says what differs, where an output was made otherwise than it would be now"
-    differs = {k: (_plain(was.get(k)), _plain(v)) for k, v in now.items() if k in _SAME and not _alike(_plain(was.get(k)), _plain(v))}
+    both = {k: (_told(was.get(k)), _told(v)) for k, v in now.items() if k in _SAME}
+    differs = {k: (a, b) for k, (a, b) in both.items() if not _alike(a, b)}
     said = [_SAME[k] + (f' ({a}, now {b})' if len(f'{a}{b}') < 60 else '') for k, (a, b) in differs.items()]
     if said: raise OutputExistsError(f"{path} was made with {', '.join(said)}; resume goes on only with what this very run would write. Choose another out= or say overwrite=True")
 
@@ -580,14 +688,14 @@ class PredictedFOV:
 
 @patch
 def write(self:PredictedFOV,
-    i:int, # number of the plane, counted through the timepoints
+    i:int, # number of the plane, counted through the stacks
     ys:slice, # rows
     xs:slice, # columns
     block:np.ndarray, # (C_out, rows, columns) float32, normalised
 ):
     "Start to write a block of a plane in the target's intensities; a few are under way at a time"
     if self.image is None: self._open()
-    t, z = divmod(i, self.fov.shape[2])
+    t, z = self.fov.place(i, self.fov.shape)
     for c, one in enumerate(self.fov.intensities(block)):
         self.pending.append(self.image.write(as_dtype(one, self.dtype)[None, None, None], t=t, c=c, z=z, y=ys.start, x=xs.start))
         if len(self.pending) > 4: self.pending.pop(0).result()
@@ -603,7 +711,8 @@ def _open(self:PredictedFOV):
     img, names = self.fov.grid, [f'{c}_prediction' for c in self.fov.stainer.target_channels]
     norm = dict(coefficients=self.fov.all_coefficients(), measured=self.fov.measured())
     attrs = {'vstain': {**(self.attrs or {}), **self._of_this(), 'sample': self.fov.sample, 'source': img.uri, **norm}}
-    self.context = create_image(self.path, self.fov.shape, names, self.dtype, img.scale, self.version, attrs=attrs, time_step=img.time_step, translation=img.translation)
+    place = dict(scale=img.scale, translation=img.translation, time_step=img.time_step)
+    self.context = create_image(self.path, self.fov.shape, names, self.dtype, version=self.version, attrs=attrs, **place)
     self.image = self.context.__enter__()
 
 # %% ../nbs/50_infer.ipynb #c075
@@ -629,12 +738,13 @@ def done(self:PredictedFOV)->bool: # raises `OutputExistsError` where something 
     if not finished(self.path): return False
     was = _provenance(self.path) or {}
     now = {**(self.attrs or {}), **self._of_this()}
-    if _plain(now.get('precision')) is None or (now['precision'] or {}).get('asked') == 'fast': now.pop('precision', None) # whatever was taken
+    precision = now.pop('precision', None)
+    if _told(precision) is not None and precision.get('asked') != 'fast': now['precision'] = precision # else whatever was taken
     _check_same(self.path, was, now)
-    of = {c: n for c, n in zip(self.fov.stainer.source_channels, self.fov.names) if self.fov.stored(n) or n not in was.get('measured', [])}
-    if of:
-        now = {n: v for n, v in self.fov.all_coefficients().items() if n in of.values()}
-        _check_same(self.path, dict(coefficients={n: v for n, v in was.get('coefficients', {}).items() if n in now}), dict(coefficients=now))
+    by = [n for n in self.fov.names if self.fov.stored(n) or n not in was.get('measured', [])]
+    if by:
+        had, have = ({n: v for n, v in d.items() if n in by} for d in (was.get('coefficients', {}), self.fov.all_coefficients()))
+        _check_same(self.path, dict(coefficients=had), dict(coefficients=have))
     return True
 
 @patch
@@ -661,13 +771,13 @@ class PredictedArray:
         dtype='float32', # type of the voxels
     ): self.fov, self.array = fov, np.empty(fov.shape, dtype)
     def write(self,
-        i:int, # number of the plane, counted through the timepoints
+        i:int, # number of the plane, counted through the stacks
         ys:slice, # rows
         xs:slice, # columns
         block:np.ndarray, # (C_out, rows, columns) float32, normalised
     ):
         "Keep a block of a plane"
-        t, z = divmod(i, self.fov.shape[2])
+        t, z = self.fov.place(i, self.fov.shape)
         self.array[t, :, z, ys, xs] = as_dtype(self.fov.intensities(block), self.array.dtype)
     def close(self,
         futures:list, # of the planes
@@ -686,11 +796,14 @@ class PredictedArray:
     def release(self): "Nobody else is at it"
 
 # %% ../nbs/50_infer.ipynb #c081
-def _stream(job, forward, options):
+def _stream_of(job, predictor, options):
+    "The stream of a field of view"
     f = job.fov
-    return Stream(forward, f.windows, f.grid.shape[2:], (len(f.names), f.shape[1]), f.shape[0], divisor=f.stainer.divisor[1:], device=f.stainer.device, blocks=(f.block(), (1024, 1024)), **options)
+    shape = f.n_planes, *f.grid.shape[3:]
+    where = dict(divisor=f.stainer.divisor[1:], device=f.stainer.device, blocks=(f.block(), (1024, 1024)))
+    return Stream(predictor, f.windows, shape, len(f.names), f.outputs, f.stacks, f.zoom, **where, **options)
 
-def _take(left, wait=False):
+def _claim_next(left, wait=False):
     "Claim the first job that is free and not done, None where there is none; with `wait`, wait for those of others"
     for job in list(left):
         if not job.claim(wait): continue
@@ -703,54 +816,72 @@ def _take(left, wait=False):
 # %% ../nbs/50_infer.ipynb #d023
 class _Pipeline:
     "Fields of view one after the other, without a gap"
-    def __init__(self, jobs, forward, tick, options, reader, writer):
-        self.left, self.forward, self.tick, self.options, self.reader, self.writer = list(jobs), forward, tick, options, reader, writer
-        self.open, self.coming, self.closing, self.unknown = [], [], None, []
-    def begin(self,
-        wait:bool=False, # for other processes
-    ):
-        "Start to read the next field of view"
-        if job := _take(self.left, wait):
-            self.open.append(job)
-            self.coming.append((job, _stream(job, self.forward, self.options).start(job.fov.read, self.reader)))
+    def __init__(self, jobs, predictor, tick, options, reader, writer):
+        self.predictor, self.tick, self.options, self.reader, self.writer = predictor, tick, options, reader, writer
+        self.left, self.claimed = list(jobs), []
+        self.coming, self.closing = None, None # (job, its stream) and (job, future of its being closed)
+        self.unknown = [] # samples with voxels that are not finite
+    def begin(self, wait=False):
+        "Claim the next field of view and start to read it; with `wait`, once another process gives it up"
+        if job := _claim_next(self.left, wait):
+            self.claimed.append(job)
+            self.coming = job, _stream_of(job, self.predictor, self.options).start(job.fov.read, self.reader)
     def finish(self):
-        "Wait until the last field of view is whole"
-        if self.closing: self.closing[1].result(); self.closing[0].release(); self.open.remove(self.closing[0])
+        "Wait until the one that is closing is whole"
+        if self.closing:
+            job, closed = self.closing
+            closed.result()
+            job.release()
+            self.claimed.remove(job)
         self.closing = None
     def run(self):
         "Predict all"
         self.begin()
         while self.coming or self.left:
-            if not self.coming: self.finish(); self.begin(wait=True); continue # others are at what is left
-            job, stream = self.coming.pop()
-            futures = stream.run(job.write, self.writer, self.begin, self.tick)
-            if any(f.result() for f in stream.asked): self.unknown.append(job.fov.sample)
-            self.finish(); self.closing = job, self.writer.submit(job.close, futures)
+            if self.coming: self._predict()
+            else: self.finish(); self.begin(wait=True) # others are at what is left
         self.finish()
+    def _predict(self):
+        (job, stream), self.coming = self.coming, None
+        planes = stream.run(job.write, self.writer, when_read=self.begin, tick=self.tick)
+        if stream.has_unknown(): self.unknown.append(job.fov.sample)
+        self.finish()
+        self.closing = job, self.writer.submit(job.close, planes)
+    def give_up(self):
+        "Leave nothing that is not whole"
+        for pool in (self.reader, self.writer): pool.shutdown(cancel_futures=True)
+        for job in self.claimed: job.abandon(); job.release()
 
 # %% ../nbs/50_infer.ipynb #d012
 def run_jobs(
     jobs, # `PredictedFOV`s or `PredictedArray`s
-    forward, # normalised windows → normalised intensities
+    predictor, # normalised windows (B, C, D, Y, X) → {name of an output: normalised maps}, see `Stream`
     tick=None, # called after each window
     **options, # of `Stream`: tile, halo, batch, memory
 )->list: # samples with voxels that are not finite
     "Predict all fields of view that are not done, and share them with other processes"
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        pipeline = _Pipeline(jobs, forward, tick, options, reader, writer)
+        pipeline = _Pipeline(jobs, predictor, tick, options, reader, writer)
         try: pipeline.run()
-        except BaseException:
-            for pool in (reader, writer): pool.shutdown(cancel_futures=True)
-            for job in pipeline.open: job.abandon(); job.release()
-            raise
+        except BaseException: pipeline.give_up(); raise
     return pipeline.unknown
 
 # %% ../nbs/50_infer.ipynb #c083
 def _warn_before(fovs, stainer):
-    new = [f.sample for f in fovs if stainer.source_norm.level in ('fov', 'timepoint') and f.img.group and not all(f.stored(n) for n in f.names)]
-    if new: warnings.warn(f"{_some(new)} without {stainer.source_norm.level} statistics: they are measured first, which reads the source twice; preprocess would keep them")
-    odd = {f.sample: f.grid.scale for f in fovs if stainer.scale and f.grid.scale and any(a and b and abs(a/b - 1) > .1 for a, b, n in zip(f.grid.scale, stainer.scale, (stainer.in_depth, 2, 2)) if n > 1)}
-    if odd: warnings.warn(f"{_some(list(odd))} with voxels of {scale_text(next(iter(odd.values())))}; the stainer was trained on {scale_text(stainer.scale)} (z, y, x). scale='trained' predicts at that scale")
+    "Tell of statistics that are measured, and of voxels of another size than the stainer was trained on"
+    level = stainer.source_norm.level
+    new = [f.sample for f in fovs if level in ('fov', 'timepoint') and f.img.group and not all(map(f.stored, f.names))]
+    if new: warnings.warn(f"{_some(new)} without {level} statistics: they are measured first, which reads the source twice; preprocess would keep them")
+    odd = [f for f in fovs if _is_off_scale(f)]
+    if odd: warnings.warn(f"{_some([f.sample for f in odd])} with voxels of {scale_text(odd[0].grid.scale)}; the stainer was trained on {scale_text(stainer.scale)} (z, y, x). scale='trained' predicts at that scale")
+
+def _is_off_scale(fov):
+    "Does a voxel differ by a tenth from those of training, along an axis that the network sees?"
+    stainer, have = fov.stainer, fov.grid.scale
+    if not stainer.scale or not have: return False
+    seen = (0, 1, 2) if stainer.in_depth > 1 and fov.axis == 'z' else (1, 2)
+    ratios = [have[k]/stainer.scale[k] for k in seen if have[k] and stainer.scale[k]]
+    return any(abs(r - 1) > .1 for r in ratios)
 
 def _warn_after(fovs, unknown):
     empty = [f.sample for f in fovs if len(f.empty) == len(f.names)]
@@ -758,57 +889,66 @@ def _warn_after(fovs, unknown):
     part = [s for s in unknown if s not in empty]
     if part: warnings.warn(f"{_some(part)} with NaN or infinite voxels: taken as 0 after normalisation; where no channel is known, the prediction is NaN")
 
-def _some(names): return f"{len(names)} field{'s' if len(names) > 1 else ''} of view ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
+def _some(names): return f"{plural(len(names), 'field')} of view ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
 
 # %% ../nbs/50_infer.ipynb #c084
 def _the_stainer(stainer, device):
     "The stainer, and the folder of its run where it has one"
-    run = getattr(stainer, 'run', None) if not isinstance(stainer, (str, Path, Stainer)) else stainer if isinstance(stainer, (str, Path)) else None
-    loaded = isinstance(stainer, (str, Path))
-    stainer = load_stainer(stainer) if loaded else stainer if isinstance(stainer, Stainer) else stainer.stainer
-    device = device or ('cuda' if loaded and torch.cuda.is_available() else None)
-    return stainer.to(device) if device else stainer, Path(run) if run and (Path(run)/'stainer'/'model.json').exists() else None
+    loaded, run = isinstance(stainer, (str, Path)), None
+    if loaded: run, stainer = stainer, load_stainer(stainer)
+    elif not isinstance(stainer, Stainer): run, stainer = getattr(stainer, 'run', None), stainer.stainer
+    if loaded and not device and torch.cuda.is_available(): device = 'cuda'
+    has_place = run and (Path(run)/'stainer'/'model.json').exists()
+    return stainer.to(device) if device else stainer, Path(run) if has_place else None
 
 def _is_single(data, m):
     "One image, and no table or plate that happens to have one row"
-    return len(m) == 1 and (isinstance(data, (np.ndarray, Image)) or isinstance(data, (str, Path)) and Path(data).suffix not in ('.csv', '.parquet', '.pq') and list(list_fovs(data)) == [''])
+    if len(m) != 1: return False
+    if isinstance(data, (str, Path)): return Path(data).suffix not in ('.csv', '.parquet', '.pq') and list(list_fovs(data)) == ['']
+    return isinstance(data, (np.ndarray, Image))
 
 # %% ../nbs/50_infer.ipynb #d008
-def _choose(stainer, precision, fov, tile, halo):
+def _precision(stainer, asked, fov, tile, halo):
     "The precision to compute in, and what is written of it"
-    if precision != 'fast': return dict(asked=precision, taken=precision)
+    if asked != 'fast': return dict(asked=asked, taken=asked)
     return fastest(stainer, _first_tiles(fov, tile, halo))
 
 def _first_tiles(fov, tile, halo, n=3):
     "A few tiles of the middle window of a field of view"
     src, _ = fov.windows[len(fov.windows)//2]
-    tiles = [t for (t,) in _batches(fov.grid.shape[3:], tile, halo, fov.stainer.divisor[1:], 1)]
-    stacks = (np.stack([fov.read(i, ys, xs) for i in src], 1) for ys, xs, *_ in tiles[::-(-len(tiles)//n)])
+    tiles = [t for (t,) in _batches(fov.grid.shape[3:], 1, tile, halo, fov.stainer.divisor[1:], 1)]
+    stacks = (np.stack([fov.read(i, t.ys, t.xs) for i in src], 1) for t in tiles[::-(-len(tiles)//n)])
     return [torch.from_numpy(np.nan_to_num(x, nan=0., posinf=0., neginf=0.))[None] for x in stacks]
 
 def _warn_of_voxels(m, fovs, strict):
     "Missing chunks, and statistics of other voxels than there are now"
     warn_of_missing([f.img for f in fovs], strict)
-    if fovs[0].stainer.source_norm.level in ('fov', 'timepoint'): warn_of_stale(m, dict(source=list(dict.fromkeys(n for f in fovs for n in f.names))))
+    if fovs[0].stainer.source_norm.level not in ('fov', 'timepoint'): return
+    names = dict.fromkeys(n for f in fovs for n in f.names)
+    warn_of_stale(m, dict(source=list(names)))
 
 # %% ../nbs/50_infer.ipynb #d013
+def _attributes(stainer, same, precision):
+    "What a prediction says of how it was made"
+    of = dict(source_channels=stainer.source_channels, target_channels=stainer.target_channels, precision=precision, info=stainer.info)
+    if stainer.classes: of['classes'] = stainer.classes
+    made_by = f'vstain {vstain.__version__}, predict'
+    return json.loads(json.dumps(dict(made_by=made_by, **same, **of), default=str))
+
 def _predict_files(stainer, fovs, out, names, same, precision, overwrite, resume, progress, options):
     "Predict into an OME-Zarr"
-    options, chosen = dict(options), []
-    def _used(): # chosen once, and only where the output does not say what to go on with
-        if not chosen: chosen.append(_choose(stainer, precision, fovs[0], options['tile'], options['halo']))
-        return chosen[0]
-    def _attrs(p):
-        of = dict(source_channels=stainer.source_channels, target_channels=stainer.target_channels, precision=p, info=stainer.info, **({'classes': stainer.classes} if stainer.classes else {}))
-        return json.loads(json.dumps(dict(made_by=f'vstain {vstain.__version__}, predict', **same, **of), default=str))
-    wanted = same if precision == 'fast' else {**same, 'precision': _used()}
+    options, found = dict(options), []
+    def _chosen(): # chosen once, and only where the output does not say what to go on with
+        if not found: found.append(_precision(stainer, precision, fovs[0], options['tile'], options['halo']))
+        return found[0]
+    def _provenance_now(): return {'vstain': _attributes(stainer, same, _chosen())}
+    wanted = same if precision == 'fast' else {**same, 'precision': _chosen()}
     with writing(out, 'make room there, or choose another out=; what is whole is kept, and resume=True goes on with it'), \
-         open_output(out, names, same['version'], lambda: {'vstain': _attrs(_used())}, overwrite, resume, wanted) as places:
-        p = resume and precision == 'fast' and _recorded(out) or _used()
-        jobs = [PredictedFOV(f, places[n], same['dtype'], same['version'], _attrs(p)) for f, n in zip(fovs, names)]
-        if precision == 'fast':
-            for j in jobs: j.attrs['precision'] = {**p, 'asked': 'fast'}
-        _run(stainer, [j for j in jobs if not j.done()], faster(stainer, p['taken']).forward, progress, options)
+         open_output(out, names, same['version'], _provenance_now, overwrite, resume, wanted) as places:
+        used = resume and precision == 'fast' and _recorded(out) or _chosen()
+        attrs = _attributes(stainer, same, {**used, 'asked': precision})
+        jobs = [PredictedFOV(f, places[n], same['dtype'], same['version'], attrs) for f, n in zip(fovs, names)]
+        _run(stainer, [j for j in jobs if not j.done()], used['taken'], progress, options)
 
 # %% ../nbs/50_infer.ipynb #c085
 def predict(
@@ -817,11 +957,11 @@ def predict(
     out=None, # OME-Zarr to write; by default `prediction.zarr` in the run's folder; an array or `Image` without `out` gives an array
     *,
     channels=None, # the stainer's source channels as this data calls them, in order; by default the same names
-    scale=None, # (z, y, x) or (y, x) in µm per voxel to predict at, or 'trained' for that of the training images; by default as stored, or as trained for a stainer that learnt from resampled images
+    scale=None, # (z, y, x) or (y, x) in µm per voxel to predict at, or 'trained'; by default as stored, or as trained if resampled then
     tile:int|None=512, # side of a tile in pixels, its halo not counted; None predicts whole planes at once
     halo:int=32, # context around a tile in pixels, blended with its neighbours
     batch:int=1, # tiles in a forward pass
-    precision:str='float32', # what to compute in: 'float32', the same on every machine, 'bf16', 'fp16', or 'fast', the quickest that stays within 1 % of the stain's spread
+    precision:str='float32', # 'float32', the same on every machine, 'bf16', 'fp16', or 'fast', the quickest within 1 % of the spread
     device=None, # 'cpu', 'cuda' …; by default where the stainer is, and CUDA for one that is loaded here
     dtype='float32', # type of the voxels written; integers are rounded, and clipped as float16 is
     version:str='0.4', # OME-Zarr version, '0.4' or '0.5'
@@ -835,14 +975,16 @@ def predict(
     stainer, run = _the_stainer(stainer, device)
     channels = [channels] if isinstance(channels, str) else channels
     _check_options(stainer, channels, tile, halo, batch, dtype, version, precision)
-    m = _as_source(stainer, data, channels)
+    m = _source_manifest(stainer, data, channels)
     options = dict(tile=tile, halo=halo, batch=batch, memory=math.inf if isinstance(data, np.ndarray) else memory)
     at = _scale(stainer, scale)
     fovs = [SourceFOV(stainer, m, i, channels, at if scale is not None or m.open(i, 'source').scale else None) for i in range(len(m))]
     _warn_of_voxels(m, fovs, strict)
-    if out is None and isinstance(data, (np.ndarray, Image)): return _predict_array(stainer, data, fovs, precision, dtype, progress, options)
+    if out is None and isinstance(data, (np.ndarray, Image)):
+        return _predict_array(stainer, data, fovs, precision, dtype, progress, options)
     out, names = _place(out, run, fovs), [''] if _is_single(data, m) else [f.sample for f in fovs]
-    same = dict(stainer=fingerprint(stainer), tile=tile, halo=halo, dtype=str(np.dtype(dtype)), version=version, scale=[v and float(v) for v in at] if at else None)
+    same = dict(stainer=fingerprint(stainer), tile=tile, halo=halo, dtype=str(np.dtype(dtype)), version=version)
+    same['scale'] = [v and float(v) for v in at] if at else None
     _predict_files(stainer, fovs, out, names, same, precision, overwrite, resume, progress, options)
     return Path(out)
 
@@ -861,10 +1003,10 @@ def _scale(stainer, scale):
     if isinstance(scale, str) and not stainer.scale: raise ConfigError("scale='trained': the images that this stainer was trained on had no known scale")
     return stainer.scale if isinstance(scale, str) else full_scale(scale)
 
-def _as_source(stainer, data, channels):
+def _source_manifest(stainer, data, channels):
     "A manifest that can be read from, whose statistics are its own"
-    if isinstance(data, np.ndarray): m = Manifest.from_arrays(Image('array', stainer._as_tczyx(data), 'TCZYX', channels or stainer.source_channels))
-    else: m = Manifest.from_arrays(data) if isinstance(data, Image) else as_manifest(data)
+    if isinstance(data, np.ndarray): data = Image('array', stainer._as_tczyx(data), 'TCZYX', channels or stainer.source_channels)
+    m = Manifest.from_arrays(data) if isinstance(data, Image) else as_manifest(data)
     if not len(m): raise ManifestError('there is nothing to predict: the manifest has no rows')
     return m
 
@@ -874,15 +1016,19 @@ def _place(out, run, fovs):
     _refuse_inputs(out, [p for f in fovs for p in f.img.files] + [f.img.group for f in fovs if f.img.group])
     return out
 
-def _run(stainer, jobs, forward, progress, options):
+def _run(stainer, jobs, precision, progress, options):
     "Predict what is to be done, under a progress bar"
-    fovs = [j.fov for j in jobs]
+    fovs, fast = [j.fov for j in jobs], faster(stainer, precision)
     _warn_before(fovs, stainer)
-    with progress_bar(None, 'predict', total=sum(len(f.windows)*f.shape[0] for f in fovs), enabled=progress) as bar: unknown = run_jobs(jobs, forward, bar.update, **options)
+    def _predictor(x): return {'stain': fast.forward(x)}
+    n_windows = sum(len(f.windows)*f.stacks for f in fovs)
+    with progress_bar(None, 'predict', total=n_windows, enabled=progress) as bar:
+        unknown = run_jobs(jobs, _predictor, bar.update, **options)
     _warn_after(fovs, unknown)
 
 def _predict_array(stainer, data, fovs, precision, dtype, progress, options):
     job = PredictedArray(fovs[0], dtype)
-    used = _choose(stainer, precision, fovs[0], options['tile'], options['halo'])
-    _run(stainer, [job], faster(stainer, used['taken']).forward, progress, options)
-    return job.array if isinstance(data, Image) or data.ndim == 5 else job.array[0] if data.ndim > 2 else job.array[0, :, 0]
+    used = _precision(stainer, precision, fovs[0], options['tile'], options['halo'])
+    _run(stainer, [job], used['taken'], progress, options)
+    if isinstance(data, Image) or data.ndim == 5: return job.array
+    return job.array[0] if data.ndim > 2 else job.array[0, :, 0]

@@ -99,7 +99,8 @@ def stream_one(stainer, x, halo):
     from concurrent.futures import ThreadPoolExecutor
     from vstain.infer import Stream
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        s = Stream(stainer.forward, [(list(range(DEPTH)), [0])], x.shape, (1, 2), divisor=stainer.divisor[1:], halo=halo).start(lambda i, ys, xs: x[None, i, ys, xs], reader)
+        s = Stream(lambda x: {'stain': stainer.forward(x)}, [(list(range(DEPTH)), [0])], x.shape, 1, {'stain': 2}, divisor=stainer.divisor[1:], halo=halo)
+        s.start(lambda i, ys, xs: x[None, i, ys, xs], reader)
         for f in s.run(lambda *a: None, writer): f.result()
 
 

@@ -15,7 +15,8 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from scipy.ndimage import gaussian_filter, laplace
 from .classes import as_classes, class_parts
-from .core import ConfigError, FormatError, ManifestError, MissingImageError, OutputExistsError, ShapeError, atomic_path, did_you_mean, plural, progress, rng_for
+from .core import ConfigError, FormatError, ManifestError, MissingImageError, OutputExistsError, ShapeError
+from .core import atomic_path, did_you_mean, plural, progress, rng_for
 from .fields import on_one_grid
 from .manifest import Manifest, ROLES, as_manifest
 from .metrics import METRICS, Sums, all_sums, get_metrics, intensity_range, measure_sums
@@ -67,7 +68,10 @@ def pair_up(
     "Predictions and truths that belong together"
     if rows is None: rows = _rows_with_truth(truth)
     find, names = _finder(prediction, truth), [channels] if isinstance(channels, str) else channels or ['stain']
-    return [_pair(truth, i, find, suffix, classes) if _has_truth(truth, i) else _without_truth(truth, i, find, suffix, names) for i in rows]
+    def _one(i):
+        if _has_truth(truth, i): return _pair_of(truth, i, find, suffix, classes)
+        return _without_truth(truth, i, find, suffix, names)
+    return [_one(i) for i in rows]
 
 def _has_truth(m, i): return m.has('target') and isinstance(m[i]['target'], (str, list))
 
@@ -93,7 +97,7 @@ def _finder(prediction, truth):
     return _find
 
 # %% ../nbs/62_evaluate.ipynb #c009
-def _pair(truth, i, find, suffix, classes=None):
+def _pair_of(truth, i, find, suffix, classes=None):
     row, img = truth[i], truth.open(i, 'target')
     channels = list(row['target_channels']) or img.channels
     img.indices(channels)
@@ -181,7 +185,9 @@ def score(
     planes = [i for i, s in enumerate(each) if s.n]
     alone = [measure_sums(each[i], todo, r) | _others(p[i], y[i], mask[i], todo, r) for i in planes]
     ways = [dict(dims='2D', planes=len(planes), **{name: _mean([d[name] for d in alone]) for name in todo})]
-    if len(y) > 1: ways.append(dict(dims='3D', planes=len(planes), **measure_sums(sum(each, Sums()), todo, r), **_others(p, y, None if mask[0] is None else mask, todo, r)))
+    if len(y) > 1:
+        together = measure_sums(sum(each, Sums()), todo, r) | _others(p, y, None if mask[0] is None else mask, todo, r)
+        ways.append(dict(dims='3D', planes=len(planes), **together))
     return ways if all(math.isfinite(s.squared) for s in each) else [w | dict.fromkeys(todo, math.nan) for w in ways]
 
 def _checked_range(r):
@@ -213,11 +219,11 @@ def evaluate(
 )->pd.DataFrame: # columns sample, split, what else the manifest knows, t, channel, dims, planes, metrics; raises `OutputExistsError`
     "Score a prediction against its truth: a row for each sample, timepoint, channel, and 2D or 3D"
     if isinstance(prediction, (str, Path)): list_fovs(prediction) # which is missing, before anything is asked of the truth
-    out, name = _table(prediction, out, overwrite)
+    out, name = _score_table(prediction, out, overwrite)
     pairs, todo = pair_up(prediction, _with_targets(truth, prediction, target, suffix), suffix, classes), get_metrics(metrics)
     ranges = _ranges(data_range, list(dict.fromkeys(c for pair in pairs for c in pair.channels)))
     jobs = [(pair, t, c) for pair in pairs for t in range(pair.truth.shape[0]) for c in pair.channels]
-    rows = [row for job in progress(jobs, 'evaluate', enabled=show_progress) for row in _rows(*job, todo, ranges)]
+    rows = [row for job in progress(jobs, 'evaluate', enabled=show_progress) for row in _scores(*job, todo, ranges)]
     df = pd.DataFrame(rows)
     if out:
         with atomic_path(out) as tmp: df.assign(prediction=name)[['prediction', *df.columns]].to_csv(tmp, index=False)
@@ -225,7 +231,7 @@ def evaluate(
     return df
 
 # %% ../nbs/62_evaluate.ipynb #cn24
-def _table(prediction, out, overwrite=False):
+def _score_table(prediction, out, overwrite=False):
     "Where the table goes, None for nowhere, and what it calls the prediction"
     path = prediction if isinstance(prediction, (str, Path)) else None
     here = path is not None and '://' not in str(path)
@@ -252,7 +258,7 @@ def _ranges(given, channels):
         if c not in channels: raise ConfigError(f"data_range: no target channel {c!r}; {did_you_mean(c, channels)}")
     return {c: _checked_range(ranges.get(c)) for c in channels}
 
-def _rows(pair, t, channel, metrics, ranges):
+def _scores(pair, t, channel, metrics, ranges):
     p, y, mask = pair.read(t, channel)
     head = _metadata(pair.row) | dict(t=t, channel=channel)
     rows = [head | s for s in score(p, y, metrics, mask, ranges[channel])]
@@ -293,16 +299,17 @@ def write_prediction(
 def summary(
     df, # table that `evaluate` gave; or {name: table}, to set several models side by side
     by='channel', # column or columns to group by, e.g. ['split', 'channel']; `dims` is always added
-    text:bool=True, # '0.812 ± 0.031', and no 3D row that is as its 2D row, as where a stack has one known plane; without it columns (metric, mean), (metric, sd), (metric, n)
-)->pd.DataFrame: # a row for each group, column `n` the number of samples; `left_out`, where there are any, that of rows whose truth is constant
+    text:bool=True, # '0.812 ± 0.031', and no 3D row that is as its 2D row; else columns (metric, mean), (metric, sd), (metric, n)
+)->pd.DataFrame: # a row for each group; column `n` counts samples, `left_out`, where there are any, rows whose truth is constant
     "Mean ± standard deviation over samples"
-    if isinstance(df, dict): df, by = pd.concat([d.assign(model=k) for k, d in df.items()]), [*_names(by), 'model']
-    by = [*_names(by), 'dims']
+    if isinstance(df, dict): df, by = pd.concat([d.assign(model=k) for k, d in df.items()]), [*_column_list(by), 'model']
+    by = [*_column_list(by), 'dims']
     for c in by:
         if c not in df: raise ManifestError(f"summary by {c!r}: no such column; {did_you_mean(c, df.columns)}")
     metrics = [c for c in df.columns[df.columns.get_loc('planes') + 1:] if c != 'model']
     df = df.assign(**{c: pd.Categorical(df[c], df[c].unique()) for c in by})
-    flat = df[[c for c in ('nrmse', 'r2') if c in metrics]].isna().any(axis=1) & df[metrics].notna().any(axis=1) # NaN for a constant truth alone
+    by_spread = [c for c in ('nrmse', 'r2') if c in metrics] # NaN for a constant truth alone
+    flat = df[by_spread].isna().any(axis=1) & df[metrics].notna().any(axis=1)
     if flat.any(): df = df.astype(dict.fromkeys(metrics, float)); df.loc[flat, metrics] = math.nan
     left = df.assign(left_out=flat).groupby(by, observed=True)['left_out'].sum()
     with np.errstate(invalid='ignore'):
@@ -321,7 +328,7 @@ def _as_2d(stats, i):
     two = (*i[:-1], '2D')
     return i[-1] == '3D' and two in stats.index and np.allclose(stats.loc[i].astype(float), stats.loc[two].astype(float), 1e-9, 0, True)
 
-def _names(by): return [by] if isinstance(by, str) else list(by)
+def _column_list(by): return [by] if isinstance(by, str) else list(by)
 
 def _plus_minus(mean, sd, count, n):
     number = lambda v: f'{v:.3f}' if abs(v) < 100 else f'{v:.0f}' if abs(v) < 1e6 else f'{v:.3g}'
@@ -354,7 +361,8 @@ class Ridge:
         seed:int=0, # the draw
         memory:int=256 * 2**20, # bytes the features of a strip may take
     ):
-        self.sigmas_px, self.depth, self.alpha, self.n_voxels, self.seed, self.memory = tuple(sigmas_px), depth, alpha, n_voxels, seed, memory
+        self.sigmas_px, self.depth, self.alpha = tuple(sigmas_px), depth, alpha
+        self.n_voxels, self.seed, self.memory = n_voxels, seed, memory
         self.halo = int(_TRUNCATE * max(sigmas_px) + .5) + 2
 
 # %% ../nbs/62_evaluate.ipynb #c043
@@ -427,7 +435,7 @@ def fit(self:Ridge,
     if not len(m) or not m.has('target'): raise ManifestError('ridge regression: no sample with a target to train on')
     self.source_channels, self.channels, self.sums = m.channels('source'), m.channels('target'), None
     grids = [_paired(m, i) for i in range(len(m))]
-    jobs = [(i, t) for i in range(len(m)) for t in self._timepoints(grids[i])]
+    jobs = [(i, t) for i in range(len(m)) for t in self._telling_times(grids[i])]
     for i, t in progress(jobs, 'ridge', enabled=show_progress):
         y = self._truth(grids[i], t)
         drawn = rng_for(self.seed, 'ridge', m[i]['sample'], t).random(y.shape[1:]) < self.n_voxels / len(jobs) / y[0].size
@@ -436,14 +444,17 @@ def fit(self:Ridge,
     self.weights = np.stack([s.solve(self.alpha) for s in self.sums])
     return self
 
+# %% ../nbs/62_evaluate.ipynb #e620
 @patch
-def _timepoints(self:Ridge, images):
+def _telling_times(self:Ridge, images):
     "Timepoints to fit on: those where each source channel and some target vary; all where none does"
     every = range(images['target'].shape[0])
-    def _tells(t): return all(map(_varies, images['source'].read(t, self.source_channels)[0])) and any(map(_varies, self._truth(images, t)))
+    def _tells(t):
+        source = images['source'].read(t, self.source_channels)[0]
+        return all(map(_differs, source)) and any(map(_differs, self._truth(images, t)))
     return (len(every) > 1 and [t for t in every if _tells(t)]) or every
 
-def _varies(a): a = a[np.isfinite(a)]; return a.size > 0 and a.min() < a.max()
+def _differs(a): a = a[np.isfinite(a)]; return a.size > 0 and a.min() < a.max()
 
 @patch
 def _truth(self:Ridge, images, t):
@@ -457,9 +468,10 @@ def _source(self:Ridge, images, t):
     "The source channels (C, Z, Y, X) of one timepoint, each of zero mean and unit spread over its stack, found in double precision"
     x = images['source'].read(t, self.source_channels)[0].astype(np.float64)
     known = np.isfinite(x)
-    over = lambda a: np.where(known, a, 0).sum((1, 2, 3), keepdims=True, dtype=np.float64) / np.maximum(known.sum((1, 2, 3), keepdims=True), 1)
-    x = np.where(known, x - over(x), 0)
-    sd = np.sqrt(over(x**2))
+    n = np.maximum(known.sum((1, 2, 3), keepdims=True), 1)
+    def _mean_known(a): return np.where(known, a, 0).sum((1, 2, 3), keepdims=True, dtype=np.float64) / n
+    x = np.where(known, x - _mean_known(x), 0)
+    sd = np.sqrt(_mean_known(x**2))
     return (x / np.where(sd > 0, sd, 1)).astype(np.float32)
 
 # %% ../nbs/62_evaluate.ipynb #c048
@@ -495,7 +507,8 @@ class _Lazy:
     "An array TCZYX of predictions, of which the last timepoint is kept"
     def __init__(self, ridge, images):
         t, _, z, y, x = images['target'].shape
-        self.ridge, self.images, self.kept, self.dtype, self.shape = ridge, images, (None, None), np.dtype('float32'), (t, len(ridge.channels), z, y, x)
+        self.ridge, self.images, self.kept = ridge, images, (None, None) # a timepoint and its prediction
+        self.dtype, self.shape = np.dtype('float32'), (t, len(ridge.channels), z, y, x)
     def __getitem__(self, key):
         return np.stack([self._at(t)[key[1:]] for t in range(self.shape[0])[key[0]]])
     def _at(self, t):
@@ -511,7 +524,8 @@ def image(self:Ridge,
     i = m.number(i); row, truth, images = m[i], m.open(i, 'target'), _paired(m, i, weight=False)
     seen, whole = (im.shape[2:] for im in (images['target'], truth))
     if seen != whole: raise ShapeError(f"sample {row['sample']}: of the {whole} voxels (Z, Y, X) of the truth {truth.uri}, the source {m.open(i).uri} covers {seen}, so that the rest cannot be predicted; cut the truth to what the source shows, or correct the scale or place of one of them")
-    return Image(f"ridge regression of {row['sample']}", _Lazy(self, images), 'TCZYX', [f'{c}_prediction' for c in self.channels], truth.scale, truth.time_step)
+    names = [f'{c}_prediction' for c in self.channels]
+    return Image(f"ridge regression of {row['sample']}", _Lazy(self, images), 'TCZYX', names, truth.scale, truth.time_step)
 
 # %% ../nbs/62_evaluate.ipynb #c051
 def ridge_baseline(
@@ -525,7 +539,7 @@ def ridge_baseline(
 )->pd.DataFrame: # what `evaluate` gives
     "Scores of ridge regression on multi-scale filters, to set beside a network's"
     train, test = as_manifest(train), as_manifest(test)
-    if out: _table(out, None) # before anything is computed
+    if out: _score_table(out, None) # before anything is computed
     if test.has('target'): _ranges(data_range, test.channels('target'))
     ridge = Ridge(**kwargs).fit(train, show_progress)
     images = {s: ridge.image(test, s) for s in test.df['sample']}

@@ -184,12 +184,18 @@ class _ReadAhead:
     def __init__(self, ring, n, read, blocks, reader):
         self.ring, self.n, self.read, self.blocks, self.reader = ring, n, read, blocks, reader
         self.asked = [] # a future for each plane: is some of it unknown?
-    def ask(self, first):
+    def ask(self,
+        first:int, # the first plane that will be read
+    ):
         "Go on, as planes before `first` are done with"
         for i in range(len(self.asked), min(self.n, first + self.ring.slots)): self.asked.append(self.reader.submit(self._plane, i))
-    def all_asked(self): return len(self.asked) == self.n
-    def wait(self, planes):
-        "Wait for planes, and tell whether some of them is unknown in part"
+    def all_asked(self):
+        "Has the last plane been asked for?"
+        return len(self.asked) == self.n
+    def wait(self,
+        planes, # numbers of planes that have been asked for
+    ): # is some of them unknown in part?
+        "Wait for planes"
         return any([self.asked[i].result() for i in planes])
     def _plane(self, i):
         unknown = False
@@ -208,11 +214,15 @@ class _WriteBehind:
     def __init__(self, ring, write, blocks, writer):
         self.ring, self.write, self.blocks, self.writer = ring, write, blocks, writer
         self.written = [] # a future for each plane
-    def make_room(self, planes):
+    def make_room(self,
+        planes:list, # numbers of planes that are about to be made
+    ):
         "Wait until those are written whose places these planes take"
         for i in planes:
             if i >= self.ring.slots: self.written[i - self.ring.slots].result()
-    def end(self, i):
+    def end(self,
+        i:int, # the plane after that which was ended last
+    ):
         "Have plane `i` written"
         self.written.append(self.writer.submit(self._plane, i))
     def _plane(self, i):
@@ -821,8 +831,10 @@ class _Pipeline:
         self.left, self.claimed = list(jobs), []
         self.coming, self.closing = None, None # (job, its stream) and (job, future of its being closed)
         self.unknown = [] # samples with voxels that are not finite
-    def begin(self, wait=False):
-        "Claim the next field of view and start to read it; with `wait`, once another process gives it up"
+    def begin(self,
+        wait:bool=False, # for other processes to give up what they are at
+    ):
+        "Claim the next field of view and start to read it"
         if job := _claim_next(self.left, wait):
             self.claimed.append(job)
             self.coming = job, _stream_of(job, self.predictor, self.options).start(job.fov.read, self.reader)

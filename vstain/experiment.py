@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['OPTIONS', 'SECTION_NAMES', 'DataSection', 'TrainSection', 'OutSection', 'Experiment', 'Option', 'about',
            'takes_options', 'check_options', 'Written', 'is_experiment', 'read_experiment', 'check_references',
-           'replaced_by', 'origin', 'naming', 'inherited', 'complete', 'plain', 'save_experiment', 'change_experiment',
-           'load_experiment', 'default_experiment', 'to_yaml']
+           'read_value', 'replaced_by', 'origin', 'naming', 'inherited', 'complete', 'plain', 'save_experiment',
+           'change_experiment', 'load_experiment', 'default_experiment', 'to_yaml']
 
 # %% ../nbs/39_experiment.ipynb #c002
 import contextlib, inspect, re
@@ -265,6 +265,17 @@ def _overridden(cfg, text):
         for k in {option, *replaced_by(new[section])} & set(cfg[section].keys()): del cfg[section][k]
     return OmegaConf.merge(cfg, new)
 
+# %% ../nbs/39_experiment.ipynb #c016a
+def read_value(
+    text:str, # such as 'mixed' or '{name: mixed, l1: .3}'
+): # the text, or what it says; raises `ConfigError`
+    "An option as it is typed: text, or a dict or a list in YAML's spelling"
+    if not text.startswith(('{', '[')): return text
+    try: said = OmegaConf.from_dotlist([f'value={text}'])
+    except Exception as e: raise ConfigError(f"{text}: not YAML ({' '.join(str(e).split())})") from e
+    check_references(said, text)
+    return OmegaConf.to_container(said)['value']
+
 def replaced_by(
     said, # options of training by name
 )->list: # 'minutes', 'epochs' or none
@@ -352,7 +363,7 @@ def _normalization(said, had):
         elif len(words) == 2: said = dict(zip(('method', 'level'), words))
     names = [f.name for f in fields(Normalization)]
     if not isinstance(said, dict): raise ConfigError(f"a normalisation is said as method/level, such as 'zscore/fov', not {said!r}; methods are {', '.join(METHODS)}, levels {', '.join(LEVELS)}")
-    if wrong := next((k for k in said if k not in names), None): raise ConfigError(f'a normalisation has no {wrong!r}; {did_you_mean(wrong, names)}')
+    if wrong := [k for k in said if k not in names]: raise ConfigError(f'a normalisation has no {wrong[0]!r}; {did_you_mean(wrong[0], names)}')
     return replace(had, **said)
 
 def _network(model):

@@ -501,6 +501,7 @@ class Normalization:
         "Does it go by statistics that are stored? Not where it measures the image itself, and not the identity"
         return self.method != 'identity' and self.level != 'image'
 
+    def __str__(self): return f'{self.method}/{self.level}'
     def to_dict(self)->dict:
         "Plain strings, for JSON"
         return asdict(self)

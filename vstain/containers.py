@@ -138,7 +138,7 @@ def voxel_bytes(
     return 2 if dtype == 'bfloat16' else np.dtype(dtype).itemsize
 
 # %% ../nbs/06_containers.ipynb #c015
-def _listed(v, where):
+def _list_in(v, where):
     if v is not None and not isinstance(v, list): raise FormatError(f'{where}: a list was expected in the metadata, not {str(v)[:80]!r}')
     return v or []
 
@@ -166,7 +166,7 @@ def _is_known_codec(name):
 
 def _foreign(codecs, where):
     "Names of the codecs, and of those inside of them, that could do more than decode numbers"
-    for codec in _listed(codecs, where):
+    for codec in _list_in(codecs, where):
         codec = {'name': codec} if isinstance(codec, str) else codec
         name = (codec.get('name') or codec.get('id')) if isinstance(codec, dict) else codec
         if not _is_known_codec(name):
@@ -192,7 +192,7 @@ def _smallest(chunk, codecs, where):
         if not isinstance(codec, dict) or codec.get('name') != 'sharding_indexed': continue
         given = codec.get('configuration') or {}; inner = check_sizes(given.get('chunk_shape'), 1, where, 'chunk', len(chunk))
         check_memory(16*math.prod(-(-n//k) for n, k in zip(chunk, inner)), f'{where}: the index of a shard {chunk} of chunks {inner}', .25)
-        part = _smallest(inner, _listed(given.get('codecs'), where), where)
+        part = _smallest(inner, _list_in(given.get('codecs'), where), where)
         if len(codecs) == 1: return part
     return chunk
 
@@ -205,14 +205,14 @@ def check_array(
     except (TypeError, KeyError): raise FormatError(f'{where}: no metadata of a Zarr array') from None
     shape, at = check_sizes(get('shape'), 0, where, 'shape'), f'{where}: a chunk'
     if fmt == 2:
-        _check_codecs([*_listed(get('filters'), where), *([get('compressor')] if get('compressor') is not None else [])], where)
+        _check_codecs([*_list_in(get('filters'), where), *([get('compressor')] if get('compressor') is not None else [])], where)
         size = voxel_bytes(get('dtype'), where)
         chunk = check_sizes(get('chunks'), 1, where, 'chunk', len(shape))
     elif fmt == 3:
-        codecs = _listed(get('codecs'), where); _check_codecs(codecs, where)
+        codecs = _list_in(get('codecs'), where); _check_codecs(codecs, where)
         size, grid = voxel_bytes(get('data_type'), where), get('chunk_grid') or {}
         if not isinstance(grid, dict) or not isinstance(grid.get('configuration', {}), dict): raise FormatError(f'{where}: no grid of chunks')
-        if _listed(get('storage_transformers'), where): raise FormatError(f'{where}: storage transformers are not read')
+        if _list_in(get('storage_transformers'), where): raise FormatError(f'{where}: storage transformers are not read')
         if grid.get('name') != 'regular': raise FormatError(f"{where}: only a regular grid of chunks is read, not {str(grid.get('name'))[:80]!r}")
         chunk = check_sizes(grid.get('configuration', {}).get('chunk_shape'), 1, where, 'chunk', len(shape))
         chunk = _smallest(chunk, codecs, where)
@@ -425,7 +425,7 @@ def ngff_axes(
     return ''.join(a['name'].upper() for a in axes), {a['name'].upper(): a.get('unit') for a in axes}
 
 # %% ../nbs/06_containers.ipynb #cp10
-def _numbers_of(ms, dataset, axes):
+def _ngff_numbers(ms, dataset, axes):
     "(z, y, x) of scale and translation, and the time step, as the numbers are; None where nothing is said of them"
     scale, shift, known = np.ones(len(axes)), np.zeros(len(axes)), False
     for tr in [*(dataset.get('coordinateTransformations') or []), *(ms.get('coordinateTransformations') or [])]:
@@ -445,9 +445,9 @@ def ngff_place(
     units:dict, # unit by letter, as `ngff_axes` has them
 )->Place:
     "Where a level of an OME-Zarr image lies"
-    scale, shift, step = _numbers_of(ms, ms['datasets'][level], axes)
+    scale, shift, step = _ngff_numbers(ms, ms['datasets'][level], axes)
     silent = not any(tr.get('type') == 'translation' for d in ms['datasets'] for tr in d.get('coordinateTransformations') or [])
-    first = _numbers_of(ms, ms['datasets'][0], axes)[0]
+    first = _ngff_numbers(ms, ms['datasets'][0], axes)[0]
     if silent and scale and first: shift = same_edge(shift, first, scale)
     return _place_in_um(scale, shift, units, axes, step)
 

@@ -125,7 +125,7 @@ def draw_image(
     chars:int=40, # longest title, in characters
 ):
     "Draw one image with its title, scale bar and colour bar"
-    image = _plane(image, title)
+    image = _one_plane(image, title)
     sy, sx = _yx_scale(scale)
     ax.add_patch(Rectangle((0, 0), 1, 1, transform=ax.transAxes, facecolor=UNKNOWN, edgecolor='w', hatch='////', linewidth=0, zorder=-1))
     shown = ax.imshow(np.ma.masked_invalid(image), cmap=cmap, aspect=sy / sx)
@@ -136,7 +136,7 @@ def draw_image(
     if colorbar: _color_bar(ax, shown, fontsize)
 
 # %% ../nbs/02_pictures.ipynb #c026
-def _plane(image, name):
+def _one_plane(image, name):
     image = _as_float(image)
     if image.ndim != 2 or not image.size: raise ShapeError(f"a picture shows one plane (Y, X); {name or 'the image'} has shape {image.shape}: index or project it first")
     return image

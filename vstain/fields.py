@@ -53,20 +53,40 @@ def on_one_grid(
     scale:tuple|None=None, # (z, y, x) in µm per voxel, None for an axis that stays as it is
     nearest=('labels', 'weight'), # roles whose voxels are not to be interpolated
     sample:str='', # named in errors
+    zoom:int=1, # voxels of truth along y and x for one of the source
 )->dict: # role → `Image`; raises `ShapeError`
-    "The images of a sample on one grid, lazily"
-    for r, i in images.items():
-        if scale and not i.scale: raise ShapeError(f"sample {sample}: scale={scale} is asked for, but the scale of the {r} {i.uri} is unknown; open_image and the manifest's column {r}_scale take it")
-        if scale and scale[0] and i.shape[2] > 1 and not i.scale[0]: raise ShapeError(f"sample {sample}: scale={scale} is asked for, but the distance of planes of the {r} {i.uri} is unknown; say scale=(None, y, x), or the distance in the manifest's column {r}_scale")
+    "The images of a sample on one grid, lazily; with `zoom` that of the truth is so many times finer"
+    _check_scale(images, scale, sample)
     have = {r: [(n, *(v and v[k] for v in (i.scale, i.translation))) for k, n in enumerate(i.shape[2:])] for r, i in images.items()}
     want = {r: list(h) for r, h in have.items()}
     for k, name in enumerate('ZYX'):
-        axes = {r: h[k] for r, h in have.items() if k or h[k][0] > 1}
+        finer = {r: zoom if k and r != 'source' else 1 for r in have}
+        axes = {r: _coarser(h[k], finer[r]) for r, h in have.items() if k or h[k][0] > 1}
         try: grid = grid_axis(axes, scale and scale[k]) if axes else None
-        except ShapeError as e: raise ShapeError(f"sample {sample}: along {name} its images {e} ({', '.join(images[r].uri for r in axes)})") from None
-        for r in axes if grid else (): want[r][k] = grid
+        except ShapeError as e:
+            where = ', '.join(images[r].uri for r in axes)
+            raise ShapeError(f"sample {sample}: along {name} its images {e} ({where})") from None
+        for r in axes if grid else (): want[r][k] = _finer(grid, finer[r])
     _warn_sizes(have, want, sample, images)
     return {r: i if want[r] == have[r] else _placed(i, have, want[r], r in nearest) for r, i in images.items()}
+
+def _check_scale(images, scale, sample):
+    "To bring images to a scale, theirs must be known"
+    for r, i in images.items() if scale else ():
+        asked = f"sample {sample}: scale={scale} is asked for, but the"
+        if not i.scale: raise ShapeError(f"{asked} scale of the {r} {i.uri} is unknown; open_image and the manifest's column {r}_scale take it")
+        if scale[0] and i.shape[2] > 1 and not i.scale[0]:
+            raise ShapeError(f"{asked} distance of planes of the {r} {i.uri} is unknown; say scale=(None, y, x), or the distance in the manifest's column {r}_scale")
+
+def _coarser(axis, k):
+    "An axis (n, s, t) in voxels of which each is k"
+    n, s, t = axis
+    return axis if k == 1 or s is None else (n//k, s*k, None if t is None else t + s*(k - 1)/2)
+
+def _finer(axis, k):
+    "An axis (n, s, t) in voxels of which k are one"
+    n, s, t = axis
+    return axis if k == 1 else (n*k, s/k, t - s/k*(k - 1)/2)
 
 def _placed(img, have, want, nearest):
     n, s, t = zip(*want)
@@ -77,8 +97,10 @@ def _placed(img, have, want, nearest):
     return resample(img, s, n, t, nearest, 'edge')
 
 def _warn_sizes(have, want, sample, images):
-    if len({tuple(a[0] for a in h[1:]) for h in have.values()}) == 1 and want != have and len({i.scale for i in images.values()}) > 1:
-        warnings.warn(f"sample {sample}: its images have the same number of voxels but different scales, {', '.join(f'{r} {i.scale}' for r, i in images.items())} µm; only what both cover is used. If one of them is wrong, correct it in the file")
+    same = len({tuple(a[0] for a in h[1:]) for h in have.values()}) == 1
+    if same and want != have and len({i.scale for i in images.values()}) > 1:
+        scales = ', '.join(f'{r} {i.scale}' for r, i in images.items())
+        warnings.warn(f"sample {sample}: its images have the same number of voxels but different scales, {scales} µm; only what both cover is used. If one of them is wrong, correct it in the file")
 
 # %% ../nbs/12d_fields.ipynb #c014
 class Fov:
@@ -91,13 +113,17 @@ class Fov:
         scale:tuple|None=None, # (z, y, x) in µm per voxel, of the grid; None for the target's
         classes:dict|None=None, # which target channels are classes, and what follows from what: class → those it is made of
         maps:DecodedCache|None=None, # where small maps are kept; by default `cache`
+        zoom:int=1, # voxels of truth along y and x for one of the source
+        wanted=('source', 'target'), # roles that it must have to be trained on
     ):
         row = m[i]
         self.m, self.i, self.sample, self.cache, self.classes, self.channels = m, i, row['sample'], cache, classes or {}, channels
         self.maps, self.preload, self._data, self._lock = maps or cache, False, {}, threading.Lock()
+        self.zoom, self.wanted = zoom, wanted
         images = {r: m.open(i, r) for r in channels if m.has(r) and isinstance(row.get(r), (str, list))}
         self.numbers = {r: self._numbers(images[r], r, list(row[f'{r}_channels'])) for r in images}
-        self.images = on_one_grid(images, scale, ('labels', 'weight', *(['target'] if classes else [])), self.sample)
+        nearest = ('labels', 'weight', *(['target'] if classes else []))
+        self.images = on_one_grid(images, scale, nearest, self.sample, zoom)
         self.shape = self.images.get('source', self.images.get('target')).shape
         self.times = np.arange(self.shape[0]) # timepoints to train on
         self.share = None if row.get('draw') is None or row['draw'] != row['draw'] else float(row['draw'])
@@ -110,7 +136,7 @@ def find_times(self:Fov,
     "Set the timepoints to train on: those where each source channel and some target vary, as far as statistics tell; all where none does"
     keep = np.ones(self.shape[0], bool)
     for role, how in (('source', np.all), ('target', np.any)):
-        used = [c for c, k in zip(self.channels[role], self.numbers.get(role, ())) if k is not None]
+        used = [c for c, k in zip(self.channels.get(role, ()), self.numbers.get(role, ())) if k is not None]
         if used: keep &= how([self._varies(role, c, measured) for c in used], 0)
     self.times = np.flatnonzero(keep if keep.any() else ~keep)
 
@@ -140,6 +166,13 @@ def has(self:Fov,
 )->bool:
     "Has this sample an image of the role?"
     return role in self.images
+
+@patch
+def finer(self:Fov,
+    role:str, # 'source', 'target', 'labels' or 'weight'
+)->int:
+    "Voxels of the role's image along y and x for one of the source"
+    return 1 if role == 'source' else self.zoom
 
 @patch
 def depth(self:Fov,
@@ -184,8 +217,11 @@ def planes(self:Fov,
     z:slice, # planes
     y:slice=slice(None), # rows
 )->np.ndarray: # (C, Z, Y, X)
-    "Voxels as they are stored, NaN where unknown"
-    return self._stacked(role, [None if a is None else np.asarray(a[t, z, y, slice(None)]) for a in self.arrays(role)])
+    "Voxels as they are stored, NaN where unknown; one for each of the source"
+    k = self.finer(role)
+    if k > 1: y = slice(y.start and y.start*k, y.stop and y.stop*k, k)
+    at = t, z, y, slice(None, None, k)
+    return self._stacked(role, [None if a is None else np.asarray(a[at]) for a in self.arrays(role)])
 
 @patch
 def _stacked(self:Fov, role, parts):
@@ -208,6 +244,7 @@ def coarse(self:Fov,
     size:tuple, # (z, y, x) voxels of a block
 )->tuple|None: # function like `planes` but of (t, z, y), size of a block there, (Z, Y, X) there; None where no level is coarser
     "The coarsest level that has the same blocks"
+    if self.finer(role) > 1: return None
     full = self.images[role].shape[2:]
     for img in self.images[role].pyramid[:0:-1]:
         small = tuple(max(1, round(b*m/n)) for b, n, m in zip(size, full, img.shape[2:]))
@@ -231,9 +268,10 @@ def keep(self:Fov,
 def window(self:Fov,
     role:str, # 'source', 'target', 'labels' or 'weight'
     t:int, # timepoint
-    box:tuple, # (z, z end, y, y end, x, x end)
+    box:tuple, # (z, z end, y, y end, x, x end), in voxels of the source
 )->list: # (1, Z, Y, X) for each channel, or None
     "The voxels in a box, read from the store"
-    z, y, x = (slice(*box[k:k + 2]) for k in (0, 2, 4))
+    f = self.finer(role)
+    z, y, x = (slice(*(v*(f if k else 1) for v in box[k:k + 2])) for k in (0, 2, 4))
     if self.depth(role) == 1: z = slice(0, 1)
     return self._spread(role, lambda cs: list(self.images[role].read(t, cs, z, y, x)[0][:, None]))

@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['FORMAT', 'reflected', 'pad_to', 'StainNet', 'net_config', 'build_net', 'to_channels_last', 'ZBlend', 'Stainer',
            'evaluating', 'full_precision', 'standardised', 'fill_unknown', 'nothing_known', 'Description',
-           'weight_shapes', 'no_larger_than', 'build', 'read_description', 'load_stainer']
+           'Description1', 'named_as_today', 'weight_shapes', 'no_larger_than', 'build', 'read_description',
+           'load_stainer']
 
 # %% ../nbs/33_model.ipynb #c002
 import hashlib, json, threading, warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,13 +23,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from safetensors import safe_open
 from safetensors.torch import save_file
 import vstain
-from .core import ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, plural
+from .core import ArraySpec, Window, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, plural
 from .core import as_device, atomic_files, did_you_mean, foreign_json, validated, write_json
 from .classes import class_parts
 from .image import Image, find_channels, scale_text
 from .normalize import LEVELS, METHODS, Normalization, measure
 from .backbones import backbone, register_backbone
-from .heads import build_head, heads as known_heads
+from .heads import KINDS, Output, build_head, denormalised, heads as known_heads
 
 # %% ../nbs/33_model.ipynb #c005
 def reflected(
@@ -58,6 +60,7 @@ class StainNet(nn.Module):
         super().__init__()
         if not heads: raise ConfigError('a network needs at least one head')
         self.backbone, self.heads = backbone, nn.ModuleDict(heads)
+        for name, head in heads.items(): head.name = name
 
     def forward(self, x):
         if isinstance(x, TensorBase): x = x.as_subclass(Tensor)
@@ -67,8 +70,7 @@ class StainNet(nn.Module):
         features = self.backbone(padded)
         if self.backbone.feature_depth > 1: features = features[:, :, :z]
         out = {name: _cropped(head(features), (h, w), padded.shape[-2:]) for name, head in self.heads.items()}
-        if flat: out = {name: y.squeeze(2) for name, y in out.items()}
-        return out if len(out) > 1 else next(iter(out.values()))
+        return {name: y.squeeze(2) for name, y in out.items()} if flat else out
 
 def _cropped(y, size, padded):
     "What belongs to the input as it was before padding; a head may give more or fewer pixels than there are in its input"
@@ -90,22 +92,23 @@ def check(self:StainNet,
 def net_config(
     model, # a backbone's name, e.g. 'unet2d', 'unext2-tiny', 'monai:SegResNet'; or a module of your own, or its class
     in_channels:int, # source channels
-    target_channels:list, # names of the target channels
+    heads, # names of the target channels, for one regression; or name → description of a head, as `build_head` takes it
     in_depth:int=1, # planes in a window, D
     out_depth:int=1, # planes out, 1 or D
     **kwargs, # for the backbone's constructor
 ) -> dict: # for `build_net`; can be written as JSON
-    "Describe a network with one regression head; a module of your own is registered, see `vstain.backbones.register_backbone`"
+    "Describe a network; a module of your own is registered, see `vstain.backbones.register_backbone`"
     if not isinstance(model, str): model = 'custom:' + register_backbone(model)[0]
+    if not isinstance(heads, dict): heads = dict(stain=dict(type='RegressionHead', channels=list(heads)))
     return dict(backbone=dict(name=model, in_channels=in_channels, in_depth=in_depth, out_depth=out_depth, **kwargs),
-                heads=dict(regression=dict(type='RegressionHead', channels=list(target_channels), out_depth=out_depth)))
+                heads={name: dict(h, out_depth=out_depth) for name, h in heads.items()})
 
 # %% ../nbs/33_model.ipynb #c014
 def build_net(
     config:dict, # as `net_config` makes it: `backbone` with its name and arguments, `heads` by name
 ) -> StainNet: # with random weights; raises `ConfigError`
     "A network from its description"
-    try: body = backbone(**config['backbone']); parts = {n: build_head(h, body) for n, h in config['heads'].items()}
+    try: body = backbone(**config['backbone']); parts = {n: build_head(h, body, n) for n, h in config['heads'].items()}
     except (KeyError, TypeError) as e: raise ConfigError(f'not the description of a network ({type(e).__name__}: {e}): {config}') from e
     return StainNet(body, parts)
 
@@ -155,42 +158,68 @@ class Stainer:
     "A trained network that stains arrays by itself"
     def __init__(self,
         net_config:dict, # description of the network, see `net_config`
-        spec:dict, # description of its data: channels, window, scale, normalisation
+        spec, # description of its data: channels, window, scale, normalisation; a dict or a `DataSpec`
         net:nn.Module=None, # the network, shared and not copied; by default built from its description, with random weights
         info:dict=None, # where it came from: data, run, date, seed …
+        outputs:list=None, # `Output`s of its heads, one after the other; by default normalised as the spec says of their truth
     ):
-        self.net_config, self.spec, self.info = net_config, dict(spec) if isinstance(spec, dict) else spec.to_dict(), dict(info or {})
-        try:
-            for k in ('source_channels', 'target_channels', 'patch', 'in_depth', 'out_depth', 'projection', 'scale', 'norms'): setattr(self, k, self.spec[k])
-            self.source_norm, self.target_norm = (Normalization.from_dict(self.spec[k]) for k in ('source_norm', 'target_norm'))
-            self.norms = {role: {ch: tuple(v) for ch, v in d.items()} for role, d in self.norms.items()}
-            self.classes = class_parts(self.spec.get('classes')) # a stainer of before names none
-        except KeyError as e: raise ConfigError(f'the description of the data lacks {e}; it has {", ".join(self.spec)}') from None
-        if missing := [c for c in self.target_channels if c not in self.norms.get('target', {})]: raise ConfigError(f"the description of the data has no normalisation of target {', '.join(missing)}")
+        spec = dict(spec) if isinstance(spec, dict) else spec.to_dict()
+        self.net_config, self.info, norms = net_config, dict(info or {}), spec.get('norms', {})
         self.net, self.precision = to_channels_last(build_net(net_config)) if net is None else net, 'float32'
-        self._check_net()
+        try:
+            for k in ('source_channels', 'patch', 'scale'): setattr(self, k, spec[k])
+            self.source_norm, self.target_norm = (Normalization.from_dict(spec[k]) for k in ('source_norm', 'target_norm'))
+            self.window = spec['window'] if isinstance(spec['window'], Window) else Window(**spec['window'])
+        except KeyError as e: raise ConfigError(f'the description of the data lacks {e}; it has {", ".join(spec)}') from None
+        self.norms = {r: {c: tuple(v) for c, v in of.items()} for r, of in norms.items() if r == 'source'}
+        self.classes, self.resampled = class_parts(spec.get('classes')), bool(spec.get('resampled'))
+        self.outputs = [replace(o, norm=norms.get(o.truth)) for o in self._given()] if outputs is None else list(outputs)
+        self._check_net(spec.get('target_channels'))
 
 # %% ../nbs/33_model.ipynb #c032
 @patch
-def _check_net(self:Stainer):
-    "Network and data must be of one window and of the same channels"
-    body, made = self.net.backbone, [c for h in self.net.heads.values() for c in h.channels]
-    want = dict(source=len(self.source_channels), window=self.in_depth); have = dict(source=body.in_channels, window=body.in_depth)
-    if have != want: raise ConfigError(f"the network takes {have['source']} channels and {have['window']} planes, the data are described with {want['source']} and {want['window']}")
-    if sorted(made) != sorted(self.target_channels): raise ConfigError(f"the network's heads give {', '.join(made)}, the data are described with the targets {', '.join(self.target_channels)}")
-    depth = {h.out_depth for h in self.net.heads.values()}
-    if depth != {self.out_depth}: raise ConfigError(f"the network's heads give {' and '.join(map(str, sorted(depth)))} planes, the data are described with {self.out_depth}")
-    self._order = None if made == list(self.target_channels) else [made.index(c) for c in self.target_channels]
+def _given(self:Stainer): return [o for head in self.net.heads.values() for o in head.outputs]
 
 @patch
-def maps(self:Stainer,
-    y, # what the network gave: a tensor, or one for each head by name
-) -> Tensor: # (B, C_out, …), the heads' activations in the order of `target_channels`
-    "What heads give, made ready for use"
-    heads = self.net.heads
-    y = {next(iter(heads)): y} if isinstance(y, Tensor) else y
-    y = torch.cat([head.activation(y[n]) for n, head in heads.items()], 1)
-    return y if self._order is None else y[:, self._order]
+def _check_net(self:Stainer, wanted):
+    "Network and data must be of one window and of the same channels"
+    body, window = self.net.backbone, self.window
+    want = dict(source=len(self.source_channels), window=window.depth); have = dict(source=body.in_channels, window=body.in_depth)
+    if have != want: raise ConfigError(f"the network takes {have['source']} channels and {have['window']} planes, the data are described with {want['source']} and {want['window']}")
+    made = self._given(); differ = [o.name for o, g in zip(self.outputs, made) if replace(o, norm=None, truth=g.truth) != g]
+    if len(made) != len(self.outputs) or differ: raise ConfigError(f"the network's heads give {', '.join(o.name for o in made)}, which are not the outputs that are described: {', '.join(differ or [o.name for o in self.outputs])}")
+    if wanted and sorted(wanted) != sorted(c for o in made if o.truth == 'target' for c in o.channels):
+        raise ConfigError(f"the network's heads give {', '.join(c for o in made for c in o.channels)}, the data are described with the targets {', '.join(wanted)}")
+    names = [n for o in made for n in o.names]
+    if len(set(names)) < len(names): raise ConfigError(f"two outputs give {next(n for n in names if names.count(n) > 1)}; names on disk must differ")
+    depth = {h.out_depth for h in self.net.heads.values()}
+    if depth != {window.out_depth}: raise ConfigError(f"the network's heads give {' and '.join(map(str, sorted(depth)))} planes, the data are described with {window.out_depth}")
+    if len({o.step for o in made}) > 1: raise ConfigError(f"outputs of one stainer share a grid; these have steps {', '.join(f'{o.name} {o.step}' for o in made)}")
+
+@patch(as_prop=True)
+def target_channels(self:Stainer)->list:
+    "Channels of all outputs, one after the other"
+    return [c for o in self.outputs for c in o.channels]
+
+@patch(as_prop=True)
+def zoom(self:Stainer)->int:
+    "Voxels of the outputs along y and x for one of the source"
+    return self.outputs[0].zoom
+
+@patch(as_prop=True)
+def in_depth(self:Stainer)->int:
+    "Planes, or timepoints, in a window"
+    return self.window.depth
+
+@patch(as_prop=True)
+def out_depth(self:Stainer)->int:
+    "Planes, or timepoints, that come out of a window"
+    return self.window.out_depth
+
+@patch(as_prop=True)
+def projection(self:Stainer)->bool:
+    "Is one plane made from a whole stack?"
+    return self.window.out == 'projection'
 
 @patch(as_prop=True)
 def divisor(self:Stainer)->tuple:
@@ -211,12 +240,20 @@ def device(self:Stainer)->torch.device:
 @patch
 def __repr__(self:Stainer):
     n, norm = sum(p.numel() for p in self.net.parameters()), '{0.method} by {0.level}'.format
-    out = 'their projection' if self.projection else f'{self.out_depth} of them' if self.out_depth == self.in_depth else 'the middle one'
-    return '\n'.join([f"Stainer: {', '.join(self.source_channels)} → {', '.join(self.target_channels)}",
-        f"  {self.net_config['backbone']['name']}, {n/1e6:.2f} million parameters",
-        f"  window of {self.in_depth} plane{'s'*(self.in_depth > 1)}, gives {'it' if self.in_depth == 1 else out}; trained on patches of {' × '.join(map(str, self.patch))} voxels",
-        f"  voxels of {scale_text(self.scale)} (z, y, x)" if self.scale else '  voxels of any size (no scale was known)',
-        f"  source {norm(self.source_norm)}, target {norm(self.target_norm)}"] + [f'  {k}: {v}' for k, v in self.info.items()])
+    lines = [f"Stainer: {', '.join(self.source_channels)} → {', '.join(self.target_channels)}",
+             f"  {self.net_config['backbone']['name']}, {n/1e6:.2f} million parameters",
+             f"  window of {self._window_text()}; trained on patches of {' × '.join(map(str, self.patch))} voxels",
+             f"  voxels of {scale_text(self.scale)} (z, y, x)" if self.scale else '  voxels of any size (no scale was known)',
+             f"  source {norm(self.source_norm)}, target {norm(self.target_norm)}"]
+    if len(self.outputs) > 1: lines += [f"  {o.name}: {', '.join(o.names)}" for o in self.outputs]
+    if self.zoom > 1: lines.append(f'  {self.zoom} × {self.zoom} voxels come out for one of the source')
+    return '\n'.join(lines + [f'  {k}: {v}' for k, v in self.info.items()])
+
+@patch
+def _window_text(self:Stainer):
+    d, what = self.window.depth, dict(z='plane', t='timepoint')[self.window.axis]
+    given = dict(all='it' if d == 1 else f'{d} of them', middle='the middle one', last='the last one', projection='their projection')
+    return f"{plural(d, what)}, gives {given[self.window.out]}"
 
 # %% ../nbs/33_model.ipynb #c037
 @contextmanager
@@ -255,14 +292,32 @@ def full_precision():
 
 # %% ../nbs/33_model.ipynb #c038
 @patch
+def maps(self:Stainer,
+    raw:dict, # what the network gave: head → (B, C, D, Y, X)
+) -> dict: # output → maps
+    "What heads give, made ready for use"
+    out = {}
+    for name, head in self.net.heads.items():
+        y = head.activation(raw[name])
+        out |= y if isinstance(y, dict) else {name: y}
+    return out
+
+@patch
 def forward(self:Stainer,
     x:Tensor, # normalised windows, (B, C, D, Y, X)
-) -> Tensor: # normalised intensities, (B, C_out, out_depth, Y, X), float32
+) -> dict: # output → maps, (B, C_out, out_depth, Y, X), float32
     "Predict a batch of normalised windows"
     x = torch.as_tensor(x, dtype=torch.float32, device=self.device)
     half = self.precision != 'float32'
     with evaluating(self.net), full_precision(), torch.autocast(self.device.type, getattr(torch, self.precision) if half else None, enabled=half):
-        return self.maps(self.net(x)).float()
+        return {name: y.float() for name, y in self.maps(self.net(x)).items()}
+
+@patch
+def joined(self:Stainer,
+    maps:dict, # output → maps, (B, C, …)
+) -> Tensor: # (B, channels of all outputs, …), in the order of `target_channels`
+    "All maps as one array"
+    return torch.cat([maps[o.name] for o in self.outputs], 1)
 
 @patch
 def to(self:Stainer,
@@ -342,41 +397,32 @@ def _filled(self:Stainer, y):
 
 @patch
 def denormalise(self:Stainer,
-    y, # normalised intensities, numpy or torch
-    axis:int=-4, # the axis of the target channels
-): # target intensities: y·scale + shift
-    "From normalised to target intensities"
-    shift, scale = np.array([self.norms['target'][c] for c in self.target_channels], np.float32).T
-    shape = (-1,) + (1,)*(-axis-1 if axis < 0 else y.ndim-1-axis)
-    if isinstance(y, Tensor): shift, scale = torch.as_tensor(shift, device=y.device), torch.as_tensor(scale, device=y.device)
-    return y*scale.reshape(shape) + shift.reshape(shape)
+    y, # maps of all outputs, numpy or torch
+    axis:int=-4, # the axis of the channels
+): # the same shape: maps·scale + shift
+    "From maps to the units of the truth"
+    return denormalised(y, self.outputs, axis)
 
 # %% ../nbs/33_model.ipynb #c047
 @patch
 def z_windows(self:Stainer,
-    n_planes:int, # planes in the stack, Z
+    n_planes:int, # planes in the stack, Z; or timepoints, for a window along t
     step:int=1, # planes from one window to the next, where whole windows are blended
 ) -> list: # indices of the planes of each window; raises `ShapeError`
-    "The z windows of a stack, as lists of plane numbers"
-    d = self.in_depth
-    if n_planes < d or (self.projection and n_planes != d):
-        raise ShapeError(f"this stainer {'projects' if self.projection else 'needs at least'} {d} planes, the stack has {n_planes}; "
-                         + (f'choose {d} of them' if n_planes > d else 'give more planes, or train with a patch of fewer'))
-    if self.out_depth == d > 1: return [list(range(s, s+d)) for s in ZBlend(n_planes, d, step).starts]
-    if self.projection: return [list(range(d))]
-    return [np.clip(np.arange(z - d//2, z - d//2 + d), 0, n_planes-1).tolist() for z in range(n_planes)]
+    "The windows of a stack, as lists of plane numbers"
+    return [planes for planes, _ in self.window.windows(n_planes, step)]
 
 # %% ../nbs/33_model.ipynb #c049
 @patch
 def stack(self:Stainer,
-    x:np.ndarray, # normalised source, (C, Z, Y, X)
+    x:np.ndarray, # normalised source, (C, Z, Y, X); (C, T, Y, X) for a window along t
     step:int=1, # planes from one window to the next, where whole windows are blended
-): # pairs of a plane's number and its normalised prediction (C_out, Y, X), torch
+): # pairs of a plane's number and its maps (C_out, Y, X) of all outputs, torch
     "Predict a normalised stack plane by plane, in order"
     windows = self.z_windows(x.shape[1], step)
-    blend = ZBlend(x.shape[1], self.in_depth, step) if self.out_depth == self.in_depth > 1 else None
+    blend = ZBlend(x.shape[1], self.in_depth, step) if self.out_depth > 1 else None
     for i, planes in enumerate(windows):
-        y = self.forward(torch.from_numpy(np.ascontiguousarray(x[:, planes]))[None])[0]
+        y = self.joined(self.forward(torch.from_numpy(np.ascontiguousarray(x[:, planes]))[None]))[0]
         yield from blend(planes[0], y) if blend else [(i, y[:, 0])]
 
 # %% ../nbs/33_model.ipynb #c052
@@ -387,14 +433,18 @@ def __call__(self:Stainer,
     array, # source intensities: YX or ZYX (one source channel), CZYX, TCZYX; or an `Image`, whose channels are taken by name
     stats:dict=None, # channel → statistics, see `coefficients`; by default measured on the array where they are needed
     step:int=1, # planes from one window to the next, where whole windows are blended
-) -> np.ndarray: # target intensities, float32: CYX, CZYX, CZYX, TCZYX; raises `ShapeError`, `NonFiniteError`
+) -> np.ndarray: # all outputs in the units of their truth, float32: CYX, CZYX, CZYX, TCZYX; raises `ShapeError`, `NonFiniteError`
     "Stain an array"
     array = array.read(c=find_channels(array, self.source_channels)) if isinstance(array, Image) else np.asarray(array)
     x = self._as_tczyx(array)
     if not _any_known(x): raise NonFiniteError(f"source {', '.join(self.source_channels)}: all {x.size} voxels are NaN, infinite or beyond {_MOST:.2g}")
     by_t = self.source_norm.level == 'timepoint'
     coefs = None if by_t else self.coefficients(stats, np.moveaxis(x, 1, 0))
-    out = np.stack([self._stain(v, *(self.coefficients(stats, v, t) if by_t else coefs), step) for t, v in enumerate(x)])
+    stacks = (standardised(v, *(self.coefficients(stats, v, t) if by_t else coefs)) for t, v in enumerate(x))
+    if self.window.axis == 'z': out = np.stack([self._stain(v, step) for v in stacks])
+    else: # a series (C, T, Y, X) for each plane
+        series = np.moveaxis(np.stack(list(stacks), 1), 2, 0)
+        out = np.stack([self._stain(v, step) for v in series], 2).swapaxes(0, 1)
     return out if array.ndim == 5 else out[0] if array.ndim > 2 else out[0, :, 0]
 
 _MOST = np.finfo(np.float32).max.astype(np.float64)/2 # as in `image_statistics`
@@ -409,31 +459,44 @@ def _as_tczyx(self:Stainer, x):
     if 'C' not in kind and n > 1: raise ShapeError(f'an array of axes {kind} has one channel, this stainer needs {n} ({", ".join(self.source_channels)}); give it as CZYX')
     x = x.reshape({'YX': (1, 1, 1), 'ZYX': (1, 1), 'CZYX': (1,), 'TCZYX': ()}[kind] + x.shape)
     if x.shape[1] != n: raise ShapeError(f'the array has {plural(x.shape[1], "channel")}, this stainer needs {n} ({", ".join(self.source_channels)})')
-    self.z_windows(x.shape[2])
+    self.z_windows(x.shape[2 if self.window.axis == 'z' else 0])
     return x
 
 @patch
-def _stain(self:Stainer, x, shift, scale, step):
-    x = standardised(x, shift, scale); planes = torch.from_numpy(x).unbind(1)
+def _stain(self:Stainer, x, step):
+    "One normalised stack (C, Z, Y, X), or series (C, T, Y, X), in the units of the truth, NaN where nothing is known"
+    planes, k = torch.from_numpy(x).unbind(1), self.zoom
     gone = None if np.isfinite(x).all() else torch.stack([nothing_known(p) for p in ([planes] if self.projection else zip(planes))]).numpy()
     y = np.stack([y.cpu().numpy() for _, y in self.stack(self._filled(x), step)], 1)
-    if gone is not None: y[:, gone] = np.nan
+    if gone is not None: y[:, gone.repeat(k, 1).repeat(k, 2)] = np.nan
     return self.denormalise(y)
 
 # %% ../nbs/33_model.ipynb #c058
-FORMAT = 1 # of model.json; raised when older versions of vstain could not read it
+FORMAT = 2 # of model.json; raised when older versions of vstain could not read it
 
 def _digest(weights):
     "What tells weights from others, which model.json has"
     out = hashlib.sha256()
-    for k, v in sorted(weights.items()): out.update(f'{k} {v.dtype} {tuple(v.shape)}'.encode()); out.update(v.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    for k, v in sorted(weights.items()):
+        out.update(f'{k} {v.dtype} {tuple(v.shape)}'.encode())
+        out.update(v.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return out.hexdigest()
+
+@patch(as_prop=True)
+def spec(self:Stainer)->dict:
+    "What is known of the data, as plain values"
+    norms = {r: {c: list(v) for c, v in of.items()} for r, of in self.norms.items()}
+    d = dict(source_channels=self.source_channels, patch=self.patch, window=self.window.to_dict(), scale=self.scale,
+             source_norm=self.source_norm.to_dict(), target_norm=self.target_norm.to_dict(), norms=norms,
+             classes=self.classes, resampled=self.resampled)
+    return json.loads(json.dumps(d))
 
 @patch
 def to_dict(self:Stainer)->dict:
     "All but the weights, as it is written to model.json"
-    heads = {n: dict(type=type(h).__name__, channels=h.channels, out_depth=h.out_depth, activation=h.activates) for n, h in self.net.heads.items()}
-    return json.loads(json.dumps(dict(format='vstain stainer', format_version=FORMAT, vstain=vstain.__version__, net=self.net_config, heads=heads, spec=self.spec | dict(norms=self.norms), info=self.info, weights=_digest(self.net.state_dict())), default=str))
+    d = dict(format='vstain stainer', format_version=FORMAT, vstain=vstain.__version__, net=self.net_config, spec=self.spec,
+             outputs=[o.to_dict() for o in self.outputs], info=self.info, weights=_digest(self.net.state_dict()))
+    return json.loads(json.dumps(d, default=str))
 
 @patch
 def save(self:Stainer,
@@ -443,8 +506,11 @@ def save(self:Stainer,
     "Write model.safetensors and model.json"
     folder, d = Path(folder), self.to_dict()
     d['info'].setdefault('date', datetime.now(timezone.utc).isoformat(timespec='seconds'))
-    if not overwrite and folder.exists() and (not folder.is_dir() or any(folder.iterdir())): raise OutputExistsError(f'{folder} exists already; choose another folder or say overwrite=True')
-    with atomic_files(folder, ('model.json', 'model.safetensors')) as p: self._save_weights(p/'model.safetensors', d); write_json(p/'model.json', d)
+    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if taken and not overwrite: raise OutputExistsError(f'{folder} exists already; choose another folder or say overwrite=True')
+    with atomic_files(folder, ('model.json', 'model.safetensors')) as p:
+        self._save_weights(p/'model.safetensors', d)
+        write_json(p/'model.json', d)
     return folder
 
 @patch
@@ -485,7 +551,8 @@ _Coefficients = Annotated[dict[str, Annotated[dict[_Name, _ShiftScale], Field(ma
 
 def _check_short(v, deep=4):
     if deep < 0: raise ValueError('lists are nested too deeply')
-    if isinstance(v, (str, list, dict)) and len(v) > (most := 1000 if isinstance(v, str) else 64): raise ValueError(f'{len(v)} entries or letters, more than {most}')
+    most = 1000 if isinstance(v, str) else 64
+    if isinstance(v, (str, list, dict)) and len(v) > most: raise ValueError(f'{len(v)} entries or letters, more than {most}')
     for one in v.values() if isinstance(v, dict) else v if isinstance(v, list) else (): _check_short(one, deep - 1)
 
 # %% ../nbs/33_model.ipynb #e002
@@ -493,6 +560,9 @@ class _Strict(BaseModel): model_config = ConfigDict(strict=True, extra='forbid')
 class _Open(BaseModel): model_config = ConfigDict(strict=True, extra='allow')
 
 _Classes = Annotated[dict[_Name, Annotated[list[_Name], Field(max_length=200)]], Field(max_length=200)]
+_Patch = Annotated[list[_Side], Field(min_length=3, max_length=3)]
+_Scale = Annotated[list[_Positive|None], Field(min_length=3, max_length=3), AfterValidator(_yx_known)]|None
+_Step = Annotated[list[Annotated[float, Field(ge=1/16, le=1)]], Field(min_length=3, max_length=3)]
 class _Norm(_Strict): method: Literal[tuple(METHODS)]; level: Literal[LEVELS]
 class _Part(_Open):
     @model_validator(mode='after')
@@ -500,36 +570,87 @@ class _Part(_Open):
 
 class _Backbone(_Part): name: _Name; in_channels: _Depth; in_depth: _Depth = 1; out_depth: _Depth = 1
 class _Head(_Part): channels: _Names; type: Annotated[str, AfterValidator(_known_head)] = 'RegressionHead'; out_depth: _Depth = 1
-class _Net(_Strict): backbone: _Backbone; heads: Annotated[dict[Annotated[str, Field(pattern=r'^\w{1,100}$')], _Head], Field(min_length=1, max_length=100)]
+class _Net(_Strict):
+    backbone: _Backbone
+    heads: Annotated[dict[Annotated[str, Field(pattern=r'^\w{1,100}$')], _Head], Field(min_length=1, max_length=100)]
 
-class _Data(_Open):
-    source_channels: _Names; target_channels: _Names
-    patch: Annotated[list[_Side], Field(min_length=3, max_length=3)]; scale: Annotated[list[_Positive|None], Field(min_length=3, max_length=3), AfterValidator(_yx_known)]|None
-    in_depth: _Depth; out_depth: _Depth; projection: bool; resampled: bool = False
-    source_norm: _Norm; target_norm: _Norm; norms: _Coefficients; classes: _Classes = {}
+class _Window(_Strict): axis: Literal['z', 't']; depth: _Depth; out: Literal['all', 'middle', 'last', 'projection']
+class _Output(_Strict):
+    name: _Name; channels: _Names; kind: Literal[KINDS]; step: _Step; truth: Literal['target', 'source', 'labels']|None
+    norm: Annotated[dict[_Name, _ShiftScale], Field(max_length=1000)]|None
 
     @model_validator(mode='after')
     def _agrees(self):
-        if self.out_depth not in (1, self.in_depth): raise ValueError(f'{self.in_depth} planes in give 1 or {self.in_depth} planes out, not {self.out_depth}')
-        if self.projection and self.out_depth > 1: raise ValueError(f'a projection is 1 plane, not {self.out_depth}')
-        if missing := [c for c in self.target_channels if c not in self.norms.get('target', {})]: raise ValueError(f"norms lack target {', '.join(missing)}")
-        if odd := [c for c in class_parts(self.classes) if c not in self.target_channels]: raise ValueError(f"classes {', '.join(odd)} are no target channels")
-        if big := [c for c, v in self.norms['target'].items() if max(map(abs, v)) > 3e38]: raise ValueError(f"target {', '.join(big)}: a shift or a scale is larger than float32 holds")
+        if self.norm and (missing := [c for c in self.channels if c not in self.norm]): raise ValueError(f"norm lacks {', '.join(missing)}")
+        if self.norm and (big := [c for c, v in self.norm.items() if max(map(abs, v)) > 3e38]): raise ValueError(f"{', '.join(big)}: a shift or a scale is larger than float32 holds")
         return self
+
+class _Data(_Open):
+    source_channels: _Names; patch: _Patch; window: _Window; scale: _Scale; resampled: bool = False
+    source_norm: _Norm; target_norm: _Norm; norms: _Coefficients; classes: _Classes = {}
 
 # %% ../nbs/33_model.ipynb #e003
 class Description(BaseModel):
     "What model.json holds"
     model_config = ConfigDict(strict=True, extra='forbid')
     format: Literal['vstain stainer']; format_version: int; vstain: str|None = None
-    net: _Net; spec: _Data; heads: dict[str, _Head]|None = None; info: dict|None = None; weights: str|None = None; onnx: str|None = None; difference_from_torch: _Finite|None = None
+    net: _Net; spec: _Data; outputs: Annotated[list[_Output], Field(min_length=1, max_length=200)]; info: dict|None = None
+    weights: str|None = None; onnx: str|None = None; difference_from_torch: _Finite|None = None
 
     @model_validator(mode='after')
     def _agrees(self):
-        said, made = ({n: (h.type, h.channels, h.out_depth) for n, h in some.items()} for some in (self.heads or self.net.heads, self.net.heads))
-        if said != made: raise ValueError(f"heads are {', '.join(said)}, which are not those of net, {', '.join(made)}, or not as they are there")
-        if [d for _, _, d in made.values() if d != self.spec.out_depth]: raise ValueError(f'the heads of net do not give {self.spec.out_depth} planes, which spec says')
+        depth = self.spec.window.depth if self.spec.window.out == 'all' else 1
+        if [h for h in self.net.heads.values() if h.out_depth != depth]: raise ValueError(f'the heads of net do not give {depth} planes, which the window of spec says')
+        known = [c for o in self.outputs for c in o.channels]
+        if odd := [c for c in class_parts(self.spec.classes) if c not in known]: raise ValueError(f"classes {', '.join(odd)} are no channels of outputs")
         return self
+
+class _Data1(_Open):
+    source_channels: _Names; target_channels: _Names; patch: _Patch; scale: _Scale
+    in_depth: _Depth; out_depth: _Depth; projection: bool; resampled: bool = False
+    source_norm: _Norm; target_norm: _Norm; norms: _Coefficients; classes: _Classes = {}
+
+class Description1(BaseModel):
+    "What model.json of format 1 holds"
+    model_config = ConfigDict(strict=True, extra='forbid')
+    format: Literal['vstain stainer']; format_version: int; vstain: str|None = None
+    net: _Net; spec: _Data1; heads: dict[str, _Head]|None = None; info: dict|None = None
+    weights: str|None = None; onnx: str|None = None; difference_from_torch: _Finite|None = None
+
+    @model_validator(mode='after')
+    def _agrees(self):
+        s, made = self.spec, {n: (h.type, h.channels) for n, h in self.net.heads.items()}
+        said = {n: (h.type, h.channels) for n, h in self.heads.items()} if self.heads else made
+        if said != made: raise ValueError(f"heads are {', '.join(said)}, which are not those of net, {', '.join(made)}, or not as they are there")
+        if s.out_depth not in (1, s.in_depth): raise ValueError(f'{s.in_depth} planes in give 1 or {s.in_depth} planes out, not {s.out_depth}')
+        if s.projection and s.out_depth > 1: raise ValueError(f'a projection is 1 plane, not {s.out_depth}')
+        if s.target_channels != [c for _, channels in made.values() for c in channels]: raise ValueError('target_channels are not those of the heads')
+        if missing := [c for c in s.target_channels if c not in s.norms.get('target', {})]: raise ValueError(f"norms lack target {', '.join(missing)}")
+        return self
+
+# %% ../nbs/33_model.ipynb #w011
+def _of_format_1(
+    d:dict, # model.json of format 1, checked
+) -> dict: # the same in format 2
+    s, heads, target = d['spec'], d['net']['heads'], d['spec']['norms']['target']
+    out = 'projection' if s['projection'] else 'all' if s['out_depth'] == s['in_depth'] else 'middle'
+    spec = {k: s[k] for k in ('source_channels', 'patch', 'scale', 'source_norm', 'target_norm')}
+    spec |= dict(window=Window('z', s['in_depth'], out).to_dict(), norms=dict(source=s['norms'].get('source', {})),
+                 classes=s.get('classes', {}), resampled=s.get('resampled', False))
+    if list(heads) == ['regression']: heads = dict(stain=heads['regression'])
+    outputs = [Output(n, h['channels'], norm={c: target[c] for c in h['channels']}).to_dict() for n, h in heads.items()]
+    kept = {k: v for k, v in d.items() if k not in ('heads', 'net', 'spec')}
+    return kept | dict(format_version=FORMAT, net=dict(d['net'], heads=heads), spec=spec, outputs=outputs)
+
+def named_as_today(
+    tensors:dict, # name → tensor, of a network or a checkpoint
+    names, # those of the network that they are for
+    prefix:str='', # before the names of a network
+) -> dict: # name → tensor
+    "Weights by today's names, where they are of format 1"
+    old, new = f'{prefix}heads.regression.', f'{prefix}heads.stain.'
+    if any(n.startswith('heads.regression.') for n in names): return tensors
+    return {new + k.removeprefix(old) if k.startswith(old) else k: v for k, v in tensors.items()}
 
 # %% ../nbs/33_model.ipynb #d008
 def weight_shapes(
@@ -538,12 +659,16 @@ def weight_shapes(
 ) -> dict: # name → shape; raises `MissingImageError`, `FormatError`
     "Shapes of all tensors of a safetensors file, of which none is read"
     try:
-        with safe_open(str(path), 'pt') as f: meta, shapes = f.metadata() or {}, {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+        with safe_open(str(path), 'pt') as f:
+            meta, shapes = f.metadata() or {}, {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
     except FileNotFoundError:
         found = next(iter(path.parent.glob('*.onnx')), None)
-        raise MissingImageError(f'{path}: no such file; ' + (f'{found.name} is an export, which onnxruntime runs (see README.md there); give the run or the stainer that it was made from' if found else 'a stainer is model.json and model.safetensors side by side')) from None
+        hint = (f'{found.name} is an export, which onnxruntime runs (see README.md there); give the run or the stainer that it was made from'
+                if found else 'a stainer is model.json and model.safetensors side by side')
+        raise MissingImageError(f'{path}: no such file; {hint}') from None
     except Exception as e: raise FormatError(f'{path}: not a safetensors file, or cut short ({str(e)[:200]})') from e
-    if config is not None and meta.get('net', (want := json.dumps(config, sort_keys=True))) != want: raise FormatError(f'{path}: holds the weights of another network than model.json describes: {meta["net"][:300]}')
+    want = json.dumps(config, sort_keys=True)
+    if config is not None and meta.get('net', want) != want: raise FormatError(f'{path}: holds the weights of another network than model.json describes: {meta["net"][:300]}')
     return shapes
 
 @contextmanager
@@ -552,7 +677,8 @@ def no_larger_than(
 ):
     "Within the block, a network that registers more parameters than this is an error: twice as many numbers, ten times as many tensors"
     from torch.nn.modules import module as hooks
-    me, left = threading.get_ident(), dict(numbers=2*sum(map(np.prod, shapes.values())) + 10**6, tensors=10*len(shapes) + 1000, modules=100*len(shapes) + 1000)
+    me, n = threading.get_ident(), len(shapes)
+    left = dict(numbers=2*sum(map(np.prod, shapes.values())) + 10**6, tensors=10*n + 1000, modules=100*n + 1000)
     def _take(kind, n):
         if threading.get_ident() == me: left[kind] -= n
         if left[kind] < 0: raise FormatError('describes a network far larger than the weights beside it')
@@ -587,15 +713,18 @@ def _check_weights(file, weights, config, shapes):
     have, divisor = {k: tuple(v.shape) for k, v in net.state_dict().items()}, net.backbone.divisor
     wrong = {'missing': sorted(have.keys() - shapes), 'unexpected': sorted(shapes.keys() - have.keys()),
              'of another shape': [f'{k} {shapes[k]}, not {have[k]}' for k in have.keys() & shapes if have[k] != shapes[k]]}
-    if any(wrong.values()): raise FormatError(f'{weights}: the weights do not fit the network; ' + '; '.join(f'{len(v)} {k}: {", ".join(v[:5])}{" …" if len(v) > 5 else ""}' for k, v in wrong.items() if v))
+    said = '; '.join(f'{len(v)} {k}: {", ".join(v[:5])}{" …" if len(v) > 5 else ""}' for k, v in wrong.items() if v)
+    if said: raise FormatError(f'{weights}: the weights do not fit the network; {said}')
     if not (len(divisor) == 3 and all(isinstance(d, int) and 0 < d <= 4096 for d in divisor)): raise FormatError(f'{file}: sizes would have to be multiples of {str(divisor)[:60]}')
 
 def _load_weights(net, path, digest):
     with safe_open(str(path), 'pt') as f: weights = {k: f.get_tensor(k) for k in f.keys()}
-    have = net.state_dict()
-    odd = [k for k, v in weights.items() if k not in have or v.shape != have[k].shape or v.is_floating_point() != have[k].is_floating_point() or not torch.isfinite(v).all()]
+    found = _digest(weights)
+    have = net.state_dict(); weights = named_as_today(weights, have)
+    def _fits(v, w): return v.shape == w.shape and v.is_floating_point() == w.is_floating_point() and torch.isfinite(v).all()
+    odd = [k for k, v in weights.items() if k not in have or not _fits(v, have[k])]
     if odd or len(weights) < len(have): raise FormatError(f"{path}: the weights do not fit the network, or are not finite: {', '.join(odd[:5] or sorted(have.keys() - weights)[:5])}")
-    if digest and digest != _digest(weights): raise FormatError(f'{path}: holds other weights than model.json was written with; a program that was writing both may have been ended. Save the stainer again')
+    if digest and digest != found: raise FormatError(f'{path}: holds other weights than model.json was written with; a program that was writing both may have been ended. Save the stainer again')
     net.load_state_dict(weights)
 
 # %% ../nbs/33_model.ipynb #c061
@@ -606,19 +735,24 @@ def _stainer_json(path):
         if p.exists(): return p
     there = sorted(p.name for p in path.iterdir())[:8] if path.is_dir() else None
     if path.exists() and there is None: raise FormatError(f'{path}: not a stainer; give model.json, model.safetensors, their folder, or the folder of a run')
-    raise MissingImageError(f'{path}: ' + ('no such file or folder' if there is None else f'no stainer here (neither model.json nor stainer/model.json); there is: {", ".join(there) or "nothing"}'))
+    if there is None: raise MissingImageError(f'{path}: no such file or folder')
+    raise MissingImageError(f'{path}: no stainer here (neither model.json nor stainer/model.json); there is: {", ".join(there) or "nothing"}')
 
 def read_description(
     file, # model.json
-) -> dict: # what it holds, within bounds; raises `MissingImageError`, `FormatError`
+) -> dict: # what it holds, within bounds, in today's format; raises `MissingImageError`, `FormatError`
     "Read the description of a stainer, of which nothing is built"
+    return _described(file)[0]
+
+def _described(file):
+    "model.json in today's format, and the description of the network as it stands there"
     d = foreign_json(file)
     if not isinstance(d, dict) or d.get('format') != 'vstain stainer': raise FormatError(f'{file}: not the description of a stainer')
     version = d.get('format_version')
     if not isinstance(version, int): raise FormatError(f'{file}: format_version is {str(version)[:30]!r}, not a number')
     if version > FORMAT: raise FormatError(f"{file}: written by vstain {d.get('vstain')} in format {version}; this is vstain {vstain.__version__}, which reads formats up to {FORMAT}. Install a newer vstain")
-    validated(Description, d, file)
-    return d
+    validated(Description if version > 1 else Description1, d, file)
+    return (d, d['net']) if version > 1 else (_of_format_1(d), d['net'])
 
 def load_stainer(
     path, # model.json or model.safetensors, their folder, or a run's folder; a `Stainer` is returned as it is
@@ -628,12 +762,13 @@ def load_stainer(
     "Read a stainer; never a pickle, and no code that the file names"
     if isinstance(path, Stainer): return path
     if custom is not None: register_backbone(custom)
-    file = _stainer_json(path); d, weights = read_description(file), file.with_suffix('.safetensors')
-    shapes = weight_shapes(weights, d['net'])
+    file = _stainer_json(path); (d, net), weights = _described(file), file.with_suffix('.safetensors')
+    shapes = named_as_today(weight_shapes(weights, net), [f'heads.{h}.' for h in d['net']['heads']])
     with torch.random.fork_rng(devices=[]):
         _check_weights(file, weights, d['net'], shapes)
         try:
-            with no_larger_than(shapes): stainer = Stainer(d['net'], d['spec'], to_channels_last(build(d['net'])), d.get('info'))
+            outputs = [Output(**o) for o in d['outputs']]
+            with no_larger_than(shapes): stainer = Stainer(d['net'], d['spec'], to_channels_last(build(d['net'])), d.get('info'), outputs)
         except (ConfigError, ShapeError, ValueError, TypeError) as e: raise FormatError(f'{file}: {str(e)[:500]}') from e
     _load_weights(stainer.net, weights, d.get('weights'))
     stainer.net.eval()

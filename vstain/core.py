@@ -6,11 +6,11 @@
 __all__ = ['AXES', 'to_tczyx', 'check_axes', 'VstainError', 'MissingChannelError', 'MissingImageError', 'MissingStatisticsError',
            'ShapeError', 'UnreachableError', 'FormatError', 'ManifestError', 'ConfigError', 'NonFiniteError',
            'OutputExistsError', 'OutputError', 'LockedError', 'MissingExtraError', 'did_you_mean', 'plural', 'need',
-           'ArraySpec', 'VoxelTensor', 'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor', 'set_seed',
-           'rng_for', 'process_name', 'has_ended', 'writing', 'locked', 'temp_beside', 'sweep', 'atomic_path',
-           'take_place', 'atomic_folder', 'atomic_files', 'write_json', 'read_json', 'foreign_json', 'validated',
-           'foreign_to_zarr', 'check_replaceable', 'within', 'n_cpus', 'as_device', 'available_memory', 'check_memory',
-           'progress']
+           'ArraySpec', 'Window', 'VoxelTensor', 'SourceTensor', 'TargetTensor', 'LabelTensor', 'WeightTensor',
+           'set_seed', 'rng_for', 'process_name', 'has_ended', 'writing', 'locked', 'temp_beside', 'sweep',
+           'atomic_path', 'take_place', 'atomic_folder', 'atomic_files', 'write_json', 'read_json', 'foreign_json',
+           'validated', 'foreign_to_zarr', 'check_replaceable', 'within', 'n_cpus', 'as_device', 'available_memory',
+           'check_memory', 'progress']
 
 # %% ../nbs/00_core.ipynb #c002
 import contextlib, ctypes, errno, functools, glob, hashlib, json, os, random, re, shutil, socket, sys, tempfile, time
@@ -134,6 +134,52 @@ def from_dict(cls:ArraySpec,
 def extent(self:ArraySpec)->tuple:
     "Size in µm along (z, y, x), or None where shape or scale is unknown"
     return tuple(n*s for n, s in zip(self.shape, self.scale)) if self.shape and self.scale and all(self.scale) else None
+
+# %% ../nbs/00_core.ipynb #w002
+@dataclass(frozen=True)
+class Window:
+    "Planes or timepoints that a network sees at a time, and those that it makes of them"
+    axis: str = 'z' # 'z' (planes) or 't' (timepoints)
+    depth: int = 1 # D, planes or timepoints in
+    out: str = 'all' # 'all' of them, the 'middle' one, the 'last' one, or one 'projection' of the whole stack
+
+    def __post_init__(self):
+        if self.axis not in ('z', 't'): raise ConfigError(f"Window: the axis is 'z' or 't', not {self.axis!r}")
+        whole = isinstance(self.depth, int) and not isinstance(self.depth, bool)
+        if not whole or self.depth < 1: raise ConfigError(f'Window: depth must be a whole number from 1 up, not {self.depth!r}')
+        known = ('all', 'middle', 'last', 'projection')
+        if self.out not in known: raise ConfigError(f'Window: out={self.out!r}; {did_you_mean(self.out, known)}')
+
+    @property
+    def out_depth(self)->int:
+        "Planes that come out of a window"
+        return self.depth if self.out == 'all' else 1
+    @property
+    def first(self)->int:
+        "The first plane that comes out, counted from the first that goes in"
+        return dict(middle=self.depth//2, last=self.depth - 1).get(self.out, 0)
+    def to_dict(self)->dict:
+        "Plain values, for JSON"
+        return asdict(self)
+
+# %% ../nbs/00_core.ipynb #w003
+@patch
+def windows(self:Window,
+    n:int, # planes of the stack, or timepoints
+    step:int=1, # from one window to the next, where all planes come out
+)->list: # (planes in, planes out) of each window, in order; raises `ShapeError` for a stack that does not fit
+    "The windows of a stack"
+    d, what = self.depth, dict(z='plane', t='timepoint')[self.axis]
+    if n < d or (self.out == 'projection' and n != d):
+        needs = 'projects' if self.out == 'projection' else 'needs at least'
+        hint = f'choose {d} of them' if n > d else f'give more {what}s, or train with a {"patch" if self.axis == "z" else "window"} of fewer'
+        raise ShapeError(f'this stainer {needs} {plural(d, what)}, the {"stack" if self.axis == "z" else "series"} has {n}; {hint}')
+    if not 0 < step <= d: raise ConfigError(f'a step of {step} leaves {what}s out; it must be between 1 and the depth, {d}')
+    if self.out == 'projection': return [(list(range(d)), [0])]
+    if self.out == 'all':
+        starts = dict.fromkeys([*range(0, n - d, step), n - d])
+        return [(list(range(s, s + d)), list(range(s, s + d))) for s in starts]
+    return [([min(max(i - self.first + k, 0), n - 1) for k in range(d)], [i]) for i in range(n)]
 
 # %% ../nbs/00_core.ipynb #c028
 class VoxelTensor(TensorBase):

@@ -31,6 +31,7 @@ from .losses import get_loss
 from .manifest import Manifest, as_manifest
 from .model import Stainer, as_device, build_net, load_stainer, net_config
 from .pipeline import pipeline
+from .tasks import TaskLoss, make_tasks, needs
 
 # %% ../nbs/41_train.ipynb #c008
 def channel_names(
@@ -46,6 +47,7 @@ def training_manifest(
     source=None, # source channels; by default the manifest's
     target=None, # target channels; by default the manifest's
     seed:int=0, # of the split
+    learns=True, # from targets that belong to their sources; False: from sources alone
 )->Manifest: # with rows of the splits train and valid; raises `ManifestError`, `MissingChannelError`
     "A manifest to train on"
     if data is None: raise ManifestError("fit needs data: a Manifest, a plate, a manifest file, or an experiment file with data.uri")
@@ -53,8 +55,8 @@ def training_manifest(
     is_table = isinstance(data, Manifest) or str(data).endswith(('.csv', '.parquet', '.pq'))
     m = as_manifest(data) if is_table else as_manifest(data, source, target)
     if is_table and (source or target): m = m.with_channels(source, target)
-    if not m.channels('target'): raise ManifestError(f"{data if not is_table else 'the manifest'}: no target channels are named, so there is nothing to learn; say target=…; there are {', '.join(m.open(0).channels)}")
-    if not m.paired: raise ManifestError("sources and targets of this manifest do not belong together (paired=False), and fit learns from pairs; dataloaders(m) draws from such a manifest for a training of your own")
+    if learns and not m.channels('target'): raise ManifestError(f"{data if not is_table else 'the manifest'}: no target channels are named, so there is nothing to learn; say target=…; there are {', '.join(m.open(0).channels)}")
+    if learns and not m.paired: raise ManifestError("sources and targets of this manifest do not belong together (paired=False), and fit learns from pairs; dataloaders(m) draws from such a manifest for a training of your own")
     return m if is_table or set(m.df['split']) != {'train'} else _split(m, seed)
 
 def _split(m, seed):
@@ -127,54 +129,62 @@ def _resampled(m, fovs):
         if not np.allclose(np.array(now, float), np.array(was, float), rtol=1e-3, equal_nan=True): return True
     return False
 
-def _loaders(m, x, tfms, cache):
+def _loaders(m, x, tfms, cache, needed):
     "The patches of an experiment"
     d, t = x.data, x.train
     with about(sampler=d.sampler, classes=d.classes):
         dls = dataloaders(m, d.patch, int(t.bs), d.out_depth, d.source_norm, d.target_norm, tfms, d.patches_per_epoch,
                           cache=cache, workers=d.workers, seed=t.seed, device=t.device, scale=d.scale, sampler=d.sampler,
-                          classes=channel_names(d.classes), preload=d.preload, largest=128, strict=d.strict)
+                          classes=channel_names(d.classes), preload=d.preload, largest=128, strict=d.strict, window=d.window, **needed)
     if minutes_of(t) and not d.patches_per_epoch: # the clock ends an epoch
         dls.train.plan.n = dls.train.n = (2000 if d.sampler else 10_000)*int(t.bs)
     return dls
 
-def _make_net(model, spec):
-    "The network of an experiment for these data, and its description"
-    options = {k: v for k, v in model.items() if k != 'name'}
+def _make_net(model, spec, tasks):
+    "The network of an experiment for these data and tasks, and its description"
+    options, heads = {k: v for k, v in model.items() if k != 'name'}, {n: t.config() for n, t in tasks.items()}
     with about(model=model):
-        config = net_config(model['name'], len(spec.source_channels), spec.target_channels, spec.in_depth, spec.out_depth, **options)
+        config = net_config(model['name'], len(spec.source_channels), heads, spec.in_depth, spec.out_depth, **options)
         return build_net(config), config
+
+def _stainer(net, config, spec, outputs, resampled, info=None):
+    "What is delivered; raises `ConfigError` where its outputs do not go together"
+    d = spec.to_dict() | dict(resampled=resampled)
+    del d['target_channels'] # those of the data; what is given is in the outputs
+    return Stainer(config, d, net, info, outputs)
 
 # %% ../nbs/41_train.ipynb #c021l
 def build_learner(
     x:Experiment, # what to train, on what and how
     cache=None, # see `dataloaders`
     resumes:bool=False, # a checkpoint is there to go on from, so that `init` is not needed
-)->StainLearner: # with `.manifest`, `.stainer_config`, `.began`, `.resampled`; its `.lr` is 'find' where that was said
+)->StainLearner: # with `.manifest`, `.tasks`, `.stainer_config`, `.began`; its `.lr` is 'find' where that was said
     "Data, network, loss and metrics, put together and checked"
     t = x.train
     check_training(t)
     with about(loss=t.loss): loss = get_loss(**t.loss) if isinstance(t.loss, dict) else get_loss(t.loss)
+    with about(tasks=x.tasks): tasks = make_tasks(x.tasks); needed = needs(tasks)
     with about(tfms=t.tfms): tfms = pipeline(t.tfms)
     with about(precision=t.precision): pick_precision(t.precision)
     with about(data=x.data.uri, source=x.data.source, target=x.data.target):
-        m = training_manifest(x.data.uri, x.data.source, x.data.target, t.seed)
-    with about(tasks=x.tasks):
-        if x.tasks is not None: raise ConfigError(f'fit: tasks={x.tasks!r}: only the regression of the target channels can be learned, which is said by target')
+        m = training_manifest(x.data.uri, x.data.source, x.data.target, t.seed, needed['target'])
     set_seed(t.seed)
-    dls = _loaders(m, x, tfms, cache)
-    net, config = _make_net(x.model, dls.spec)
+    dls = _loaders(m, x, tfms, cache, needed)
+    with about(tasks=x.tasks): tasks = {n: task.settle(dls.spec, n, loss) for n, task in tasks.items()}
+    net, config = _make_net(x.model, dls.spec, tasks)
+    outputs, resampled = [o for n, task in tasks.items() for o in task.outputs(net.heads[n])], _resampled(m, dls.train.dataset.fovs)
+    with about(tasks=x.tasks): _stainer(net, config, dls.spec, outputs, resampled)
     if t.init and not resumes:
         with about(init=t.init): load_beginning(net, config, t.init)
     with about(precision=t.precision): precision = pick_precision(t.precision, dls.device)
-    metrics = pearson_metrics(dls.spec.target_channels)
+    metrics = pearson_metrics(tasks)
     with about(monitor=t.monitor): _check_monitor(t.monitor, metrics)
     fused = dls.device.type in ('cpu', 'cuda')
-    learn = StainLearner(dls, net, loss, partial(adamw, fused=fused), t.lr or net.backbone.lr, splitter=partial(decay_groups, wd=t.wd),
+    learn = StainLearner(dls, net, TaskLoss(tasks, net), partial(adamw, fused=fused), t.lr or net.backbone.lr, splitter=partial(decay_groups, wd=t.wd),
                          cbs=[TrainEvalCallback(), LeanRecorder(), Precision(precision)], metrics=metrics, default_cbs=False)
     learn.began = {'began from': '/'.join(Path(t.init).absolute().parts[-3:])} if t.init else {}
-    learn.manifest, learn.stainer_config, learn.logger = m, (config, dls.spec), lambda row: None
-    learn.resampled = _resampled(m, dls.train.dataset.fovs)
+    learn.manifest, learn.tasks, learn.logger = m, tasks, lambda row: None
+    learn.stainer_config = config, dls.spec, outputs, resampled
     return learn
 
 def _check_monitor(monitor, metrics):
@@ -198,7 +208,7 @@ def load_beginning(
     what = _differences(old, new, lambda k: _WORDS.get(k, k)) or _differences(had, has, 'shape of {}'.format)[:3]
     raise ConfigError(f"the weights of init={str(init)!r} ({', '.join(s.source_channels)} → {', '.join(s.target_channels)}) do not fit: {'; '.join(what)}. Make it the same here, or train without init")
 
-def _described(config): return config['backbone'] | dict(targets=len(config['heads']['regression']['channels']))
+def _described(config): return config['backbone'] | dict(targets=sum(len(h['channels']) for h in config['heads'].values()))
 
 def _differences(old, new, called):
     "What differs between two descriptions, in words"
@@ -245,8 +255,9 @@ def resolved_config(
     "Everything that a run was asked to do, with what the data, the network and the device decided"
     spec, t = learn.dls.spec, x.train
     by_clock = minutes_of(t) and not x.data.patches_per_epoch
-    data = replace(x.data, uri='manifest.csv' if stored else None, source=spec.source_channels, target=spec.target_channels,
-                   patch=list(spec.patch), out_depth=spec.out_depth, patches_per_epoch=None if by_clock else learn.dls.train.n)
+    window = x.data.window and spec.window.to_dict()
+    data = replace(x.data, window=window, uri='manifest.csv' if stored else None, source=spec.source_channels, target=spec.target_channels,
+                   patch=list(spec.patch), out_depth=None if window else spec.out_depth, patches_per_epoch=None if by_clock else learn.dls.train.n)
     train = replace(t, minutes=minutes_of(t), lr=learn.lr, precision=learn.precision.precision, device=device_name(t.device),
                     init=t.init and str(Path(t.init).absolute()))
     return replace(x, data=data, train=train, out=replace(x.out, folder=str(x.out.folder)))
@@ -263,11 +274,10 @@ def save_stainer(self:StainLearner,
     best:dict, # epoch, monitor and value, as `Checkpoint` keeps them
 ):
     "Save the network as it is now as the run's stainer"
-    config, spec = self.stainer_config
     by = best['monitor'].replace('_loss', ' loss') if best['monitor'].endswith('_loss') else f"valid {best['monitor']}"
     info = {'run': '/'.join(self.run.absolute().parts[-3:]), 'trained in': self.precision.precision, 'epoch': best['epoch']}
     info |= self.began | {by: best['value']}
-    Stainer(config, spec.to_dict() | dict(resampled=self.resampled), net=self.model, info=info).save(self.run/'stainer', overwrite=True)
+    _stainer(self.model, *self.stainer_config, info).save(self.run/'stainer', overwrite=True)
 
 @patch(as_prop=True)
 def stainer(self:StainLearner)->Stainer: # on the learner's device
@@ -309,7 +319,7 @@ def _callbacks(learn, x, session):
     cbs = [EpochSeed(t.seed), StopOnNaN(), schedule, *kept, Progress(session.progress)]
     if t.ema: cbs.append(EMA(t.ema))
     if minutes: cbs.append(TimeBudget(60*minutes))
-    if n: cbs.append(Previews(run/'previews', spec.source_channels, spec.target_channels, spec.scale, n))
+    if n: cbs.append(Previews(run/'previews', spec.source_channels, learn.tasks, spec.scale, n))
     return [*cbs, *session.callbacks]
 
 def _begin(learn, x, session):
@@ -348,7 +358,7 @@ def _summary(learn):
     dls, spec = learn.dls, learn.dls.spec
     millions = sum(p.numel() for p in learn.model.parameters())/1e6
     name, train = learn.stainer_config[0]['backbone']['name'], plural(len(dls.train.dataset), 'field of view', 'fields of view')
-    return (f"{', '.join(spec.source_channels)} → {', '.join(spec.target_channels)}: {name}, {millions:.2f} million parameters, "
+    return (f"{', '.join(spec.source_channels)} → {', '.join(c for o in learn.stainer_config[2] for c in o.channels)}: {name}, {millions:.2f} million parameters, "
             f"patches of {' × '.join(map(str, spec.patch))}, {train} to train on, {len(dls.valid.dataset)} to validate, "
             f"on {dls.device} in {learn.precision.precision}\nrun: {learn.run}")
 
@@ -378,7 +388,7 @@ def fit(
         return _train(_begin(learn, x, session), x, session)
 
 # %% ../nbs/41_train.ipynb #c030r
-_FREE = ('data', 'tfms', 'loss', 'sampler', 'callbacks', 'cache', 'preload', 'workers', 'previews', 'progress')
+_FREE = ('data', 'tfms', 'loss', 'tasks', 'sampler', 'callbacks', 'cache', 'preload', 'workers', 'previews', 'progress')
 
 def _resume(run, session, said, overrides):
     "Go on with a run"
@@ -388,7 +398,7 @@ def _resume(run, session, said, overrides):
     if wrong := [*overrides, *(k for k in said if k not in _FREE)]: raise ConfigError(f"resume goes on exactly as the run began, so {', '.join(wrong)} cannot be changed; with it come only epochs (more of them) and {', '.join(_FREE)}. To train its weights in another way begin a new run: fit(…, init='{run}')")
     x = complete(read_experiment(run/'config.yaml'), **said)
     if x.data.uri is None: raise ManifestError(f"{run} was trained on arrays in memory; give the same manifest again: fit(m, resume='{run}')")
-    for k, v in dict(tfms=x.train.tfms, loss=x.train.loss, sampler=x.data.sampler).items():
+    for k, v in dict(tfms=x.train.tfms, loss=x.train.loss, sampler=x.data.sampler, tasks=x.tasks).items():
         if _is_custom(v): raise ConfigError(f"{run} was trained with {k} of your own; give the same again: fit(resume='{run}', {k}=…)")
     if more: x = replace(x, train=replace(x.train, epochs=_longer(run, x.train.epochs, more)))
     session.check()
@@ -407,6 +417,7 @@ def _longer(run, had, more):
 def _is_custom(v):
     "Was it a thing of the user's own, which a file cannot hold?"
     if isinstance(v, str): return v.startswith('custom')
+    if isinstance(v, dict): return any(map(_is_custom, v.values()))
     return isinstance(v, list) and any(isinstance(t, dict) and t.get('name') == 'custom' for t in v)
 
 def _finished(run, t):

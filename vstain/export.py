@@ -15,7 +15,7 @@ from torch import nn
 
 import vstain
 
-from .core import FormatError, MissingImageError, OutputExistsError, VstainError, atomic_files, read_json, rng_for, write_json
+from .core import FormatError, Window, MissingImageError, OutputExistsError, VstainError, atomic_files, read_json, rng_for, write_json
 from .image import scale_text
 from .model import Stainer, load_stainer, read_description
 from .normalize import METHODS
@@ -58,7 +58,8 @@ class WholeStainer(nn.Module):
         stainer:Stainer, # its network is used, not copied
     ):
         super().__init__()
-        self.net, self.maps, self.method, self.flat = stainer.net, stainer.maps, stainer.source_norm.method, is_flat(stainer)
+        self.net, self.method, self.flat = stainer.net, stainer.source_norm.method, is_flat(stainer)
+        self.maps = lambda raw: stainer.joined(stainer.maps(raw))
         self.measured = stainer.source_norm.level != 'dataset'
         self.ones = (1,)*(2 if self.flat else 3)
         known = stainer.norms.get('source', {})
@@ -67,7 +68,7 @@ class WholeStainer(nn.Module):
         self.register_buffer('shift32', torch.from_numpy(self.defaults['source_shift']).reshape(-1, *self.ones))
         rest = torch.tensor(source[0] - self.defaults['source_shift'], dtype=torch.float32) # what float32 rounded off
         self.register_buffer('rest', rest.reshape(-1, *self.ones))
-        for name, v in zip(('shift', 'scale'), zip(*(stainer.norms['target'][c] for c in stainer.target_channels))): self.register_buffer(name, torch.tensor(v, dtype=torch.float32).reshape(-1, *self.ones))
+        for name, v in zip(('shift', 'scale'), np.concatenate([o.coefficients for o in stainer.outputs]).T): self.register_buffer(name, torch.tensor(v, dtype=torch.float32).reshape(-1, *self.ones))
 
     def forward(self, image, source_shift, source_scale):
         shift, scale = (v.reshape(1, -1, *self.ones) for v in (source_shift, source_scale))
@@ -105,7 +106,7 @@ def _by_torch(stainer, x, *coefs):
     out, given = [], coefs
     for image in x:
         coefs = given or stainer.coefficients(None, image)
-        out.append(stainer.denormalise(stainer.forward(torch.from_numpy(stainer.normalise(image, *coefs))[None])[0].cpu().numpy()))
+        out.append(stainer.denormalise(stainer.joined(stainer.forward(torch.from_numpy(stainer.normalise(image, *coefs))[None]))[0].cpu().numpy()))
     return np.stack(out)
 
 def compare_with_torch(
@@ -116,7 +117,7 @@ def compare_with_torch(
     import onnxruntime as ort
     options = ort.SessionOptions(); options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
-    shift, scale = np.array([stainer.norms['target'][c] for c in stainer.target_channels]).T.reshape(2, 1, -1, 1, 1, 1)
+    shift, scale = np.concatenate([o.coefficients for o in stainer.outputs]).T.reshape(2, 1, -1, 1, 1, 1)
     worst, flat = 0., is_flat(stainer)
     for b, y, x in _sizes(stainer):
         image = _random_input(stainer, b, y, x, rng_for('export', b)); given = _statistics(stainer, b)
@@ -240,7 +241,7 @@ def onnx_name(
     return _name(type(next(iter(stainer.net.heads.values()))).__name__, stainer.spec)
 
 def _name(head, spec):
-    flat = spec['in_depth'] == spec['out_depth'] == 1
+    flat = spec['window']['depth'] == 1
     return f"{head.removesuffix('Head').lower()}_{'x'.join(map(str, (len(spec['source_channels']), *spec['patch'][flat:])))}.onnx"
 
 def _sha256(file):
@@ -250,7 +251,7 @@ def _exported(folder):
     "The ONNX file that an earlier export wrote into the folder, if it is there as it was written"
     try: d = read_description(folder/'model.json')
     except VstainError: return []
-    file = folder/_name(next(iter((d.get('heads') or d['net']['heads']).values())).get('type', 'RegressionHead'), d['spec'])
+    file = folder/_name(next(iter(d['net']['heads'].values())).get('type', 'RegressionHead'), d['spec'])
     return [file.name] if file.is_file() and d.get('onnx', _sha256(file)) == _sha256(file) else []
 
 def _write_all(stainer, folder, name, tolerance):
@@ -275,6 +276,7 @@ def describe_export(
     if file is None: raise FormatError(f'{files[0]}: not the ONNX file that model.json was written with; export the stainer again')
     try: graph = onnx.load(str(file), load_external_data=False).graph
     except Exception as e: raise FormatError(f'{file}: not an ONNX file, or cut short ({str(e)[:200]})') from e
-    keep = ('source_channels', 'target_channels', 'in_depth', 'out_depth', 'projection', 'patch', 'scale', 'source_norm', 'target_norm')
-    return dict(file=str(file), bytes=file.stat().st_size, network=d['net']['backbone']['name'], **{k: spec[k] for k in keep},
+    window, keep = Window(**spec['window']), ('source_channels', 'patch', 'window', 'scale', 'source_norm', 'target_norm')
+    made = dict(target_channels=[c for o in d['outputs'] for c in o['channels']], in_depth=window.depth, out_depth=window.out_depth)
+    return dict(file=str(file), bytes=file.stat().st_size, network=d['net']['backbone']['name'], **{k: spec[k] for k in keep}, **made,
                 inputs=_ports(graph.input), outputs=_ports(graph.output), difference_from_torch=d.get('difference_from_torch'), vstain=d.get('vstain'))

@@ -169,7 +169,7 @@ class Stainer:
         try:
             for k in ('source_channels', 'patch', 'scale'): setattr(self, k, spec[k])
             self.source_norm, self.target_norm = (Normalization.from_dict(spec[k]) for k in ('source_norm', 'target_norm'))
-            self.window = spec['window'] if isinstance(spec['window'], Window) else Window(**spec['window'])
+            self.window = _window(spec)
         except KeyError as e: raise ConfigError(f'the description of the data lacks {e}; it has {", ".join(spec)}') from None
         self.norms = {r: {c: tuple(v) for c, v in of.items()} for r, of in norms.items() if r == 'source'}
         self.classes, self.resampled = class_parts(spec.get('classes')), bool(spec.get('resampled'))
@@ -177,6 +177,12 @@ class Stainer:
         self._check_net(spec.get('target_channels'))
 
 # %% ../nbs/33_model.ipynb #c032
+def _window(spec):
+    "The window of a description of data, also as it was said before there was `Window`"
+    if 'window' not in spec and {'in_depth', 'out_depth', 'projection'} <= spec.keys():
+        return Window('z', spec['in_depth'], 'projection' if spec['projection'] else 'all' if spec['out_depth'] == spec['in_depth'] else 'middle')
+    return spec['window'] if isinstance(spec['window'], Window) else Window(**spec['window'])
+
 @patch
 def _given(self:Stainer): return [o for head in self.net.heads.values() for o in head.outputs]
 
@@ -633,9 +639,8 @@ def _of_format_1(
     d:dict, # model.json of format 1, checked
 ) -> dict: # the same in format 2
     s, heads, target = d['spec'], d['net']['heads'], d['spec']['norms']['target']
-    out = 'projection' if s['projection'] else 'all' if s['out_depth'] == s['in_depth'] else 'middle'
     spec = {k: s[k] for k in ('source_channels', 'patch', 'scale', 'source_norm', 'target_norm')}
-    spec |= dict(window=Window('z', s['in_depth'], out).to_dict(), norms=dict(source=s['norms'].get('source', {})),
+    spec |= dict(window=_window(s).to_dict(), norms=dict(source=s['norms'].get('source', {})),
                  classes=s.get('classes', {}), resampled=s.get('resampled', False))
     if list(heads) == ['regression']: heads = dict(stain=heads['regression'])
     outputs = [Output(n, h['channels'], norm={c: target[c] for c in h['channels']}).to_dict() for n, h in heads.items()]

@@ -167,7 +167,7 @@ class TaskLoss(nn.Module):
         net=None, # the network whose heads they train, for `activation`
     ):
         super().__init__()
-        self.tasks, self._net, self.parts, self._compared = tasks, [net], {}, {}
+        self.tasks, self._net, self.parts, self.compared = tasks, [net], {}, {} # of the last batch: task → loss; truth and weight
         self.modules_of_losses = nn.ModuleDict({n: t.loss for n, t in tasks.items() if isinstance(t.loss, nn.Module)})
 
     def forward(self,
@@ -175,8 +175,8 @@ class TaskLoss(nn.Module):
         batch, # `Batch`
     )->Tensor: # scalar
         "Sum of the parts"
-        self._compared = {n: t.truth_of(batch) for n, t in self.tasks.items()}
-        losses = {n: t.compare(pred[n], *self._compared[n]) for n, t in self.tasks.items()}
+        self.compared = {n: t.truth_of(batch) for n, t in self.tasks.items()}
+        losses = {n: t.compare(pred[n], *self.compared[n]) for n, t in self.tasks.items()}
         self.parts = {n: v.detach() for n, v in losses.items()}
         total = [v if self.tasks[n].weight == 1 else self.tasks[n].weight*v for n, v in losses.items()]
         return sum(total[1:], total[0])
@@ -184,7 +184,7 @@ class TaskLoss(nn.Module):
     @property
     def known(self)->dict: # task → number of voxels, a tensor
         "How much of the truth of the last batch is known"
-        return {n: known(*of)[1].sum() for n, of in self._compared.items()}
+        return {n: known(*of)[1].sum() for n, of in self.compared.items()}
 
     def activation(self,
         pred:dict, # task → what its head gave

@@ -29,7 +29,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from .core import ConfigError, MissingImageError, FormatError, NonFiniteError, atomic_path, did_you_mean, plural, rng_for, set_seed
 from .losses import known
-from .model import named_as_today, to_channels_last
+from .model import evaluating, named_as_today, to_channels_last
 from .pictures import SOURCE, STAIN, contrast_limits, save_figure, show_panels
 from .tasks import TaskLoss
 
@@ -119,6 +119,37 @@ def _set_device(self:StainLearner, b):
         return t.to(device) if hasattr(t, 'to') else t
     return tuple(map(_moved, b))
 
+# %% ../nbs/40_callbacks.ipynb #w001
+@patch
+def predicted(self:StainLearner,
+    b, # a batch of its loaders
+)->dict: # task → maps
+    "What the network makes of a batch, in evaluation mode"
+    xb = self._set_device(b)[:1]
+    with evaluating(self.model): return self.loss_func.activation(self.model(*xb))
+
+@patch
+def show_results(self:StainLearner,
+    ds_idx:int=1, # 1 for the validation set, 0 for the training set
+    dl=None, # another loader
+    max_n:int=4, # samples at most
+    **kwargs, # of the loader's `show_results`
+): # what that returns
+    "Show sources, truths, predictions and errors of the first batch"
+    dl = self.dls[ds_idx] if dl is None else dl
+    b = dl.one_batch()
+    return dl.show_results(b, self.loss_func.decodes(self.predicted(b)), max_n=max_n, **kwargs)
+
+@patch
+def get_preds(self:StainLearner,
+    ds_idx:int=1, # 1 for the validation set, 0 for the training set
+    dl=None, # another loader
+)->tuple: # predictions (task → maps), and what they were made from (role → tensor), of all batches on the CPU
+    "Predict a whole loader"
+    made = [(self.predicted(b), b[1]) for b in (self.dls[ds_idx] if dl is None else dl)]
+    def _whole(dicts): return {k: torch.cat([d[k].cpu().as_subclass(Tensor) for d in dicts]) for k in dicts[0]}
+    return tuple(_whole(d) for d in zip(*made))
+
 # %% ../nbs/40_callbacks.ipynb #c009
 class LeanRecorder(Recorder):
     "fastai's `Recorder`, fetching losses from the device 64 steps at a time"
@@ -194,9 +225,14 @@ def compared(
     learn, # `Learner`, after a batch
 )->list: # (channels or None, prediction, truth, weight or None) of each task
     "What the loss of the last batch compared"
-    if not isinstance(learn.loss_func, TaskLoss): return [(None, learn.pred, *(*learn.yb, None)[:2])]
+    if not isinstance(getattr(learn, 'loss_func', None), TaskLoss): return [(None, learn.pred, *_truth(learn))]
     maps = learn.loss_func.activation(learn.pred)
     return [(learn.loss_func.tasks[n].channels, maps[n], *of) for n, of in learn.loss_func.compared.items()]
+
+def _truth(learn):
+    "Truth and weight of a batch that no tasks explain"
+    if isinstance(learn.yb[0], dict): return learn.yb[0]['target'].as_subclass(Tensor), learn.yb[0].get('weight')
+    return (*learn.yb, None)[:2]
 
 class KnownLoss(Metric):
     "Mean loss over the known voxels of the validation set, summed over tasks; without truth, over its samples"
@@ -211,7 +247,7 @@ class KnownLoss(Metric):
         loss = learn.loss_func
         if isinstance(loss, TaskLoss):
             for name, n in loss.known.items(): self._add(name, loss.parts[name], n, loss.tasks[name].weight)
-        else: self._add('', learn.loss, known(*learn.yb[:2])[1].sum() if learn.yb else torch.tensor(len(learn.xb[0]), device=learn.loss.device))
+        else: self._add('', learn.loss, known(*_truth(learn))[1].sum() if learn.yb else learn.loss.new_tensor(len(learn.xb[0])))
     def _add(self, name, loss, n, weight=1.):
         total, count = self.sums.get(name, (0., 0)); self.weights[name] = weight
         self.sums[name] = total + torch.where(n > 0, loss.detach().float().mean()*n, 0.), count + n

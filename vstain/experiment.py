@@ -32,6 +32,7 @@ class DataSection:
     target:Any = None # target channels; by default the manifest's
     patch:Any = None # (z, y, x) voxels, (y, x) or one number; by default 128 × 128 or what fits, and up to 5 planes
     out_depth:int|None = None # planes of target for a window: 1, or the window's depth, the default
+    window:Any = None # what a network sees at a time, such as {axis: t, depth: 3, out: last} for three timepoints; by default planes, as patch and out_depth say
     scale:Any = None # (z, y, x) or (y, x), µm per voxel that all images are brought to; by default as stored
     classes:Any = None # target channels that are classes, or what they are made of, such as {'cell': ['nucleus', 'cytosol']}
     source_norm:Any = Normalization(level='fov') # normalisation of the source: a `Normalization`, or words such as 'percentile/fov'
@@ -321,10 +322,12 @@ def inherited(
     "What comes with weights to begin with, where nothing else is said"
     with about(init=init): s = load_stainer(getattr(init, 'run', init))
     model = {k: v for k, v in s.net_config['backbone'].items() if k not in ('in_channels', 'in_depth', 'out_depth')}
-    return dict(model=model, patch=tuple(s.patch), out_depth=1 if s.out_depth < s.in_depth and not s.projection else None,
-                scale=s.scale if s.spec.get('resampled') else None, source_norm=s.source_norm, target_norm=s.target_norm)
+    in_planes = s.window.axis == 'z' and s.window.out != 'last'
+    return dict(model=model, patch=tuple(s.patch), out_depth=1 if in_planes and s.window.out == 'middle' else None,
+                window=None if in_planes else s.window.to_dict(), scale=s.scale if s.resampled else None,
+                source_norm=s.source_norm, target_norm=s.target_norm)
 
-_INHERITED = ('model', 'patch', 'out_depth', 'scale', 'source_norm', 'target_norm')
+_INHERITED = ('model', 'patch', 'out_depth', 'window', 'scale', 'source_norm', 'target_norm')
 
 def complete(
     written:Written=None, # what a file says
@@ -401,7 +404,7 @@ def plain(
     x:Experiment, # an experiment
 )->dict: # section → option → value
     "An experiment as a file holds it"
-    out = {s: getattr(x, s) for s in SECTION_NAMES}
+    out = {s: _in_file(s, getattr(x, s)) for s in SECTION_NAMES}
     for o in OPTIONS.values():
         if o.name and not isinstance(out[o.section], dict): out[o.section] = {}
         if o.name: out[o.section][o.name] = _in_file(o.argument, getattr(getattr(x, o.section), o.name))
@@ -412,8 +415,17 @@ def _in_file(argument, v):
     if isinstance(v, Normalization): return v.to_dict()
     if argument == 'tfms': return pipeline_config('none' if v is None else v)
     if isinstance(v, (Path, torch.device)): return str(v)
+    if argument == 'tasks' and v is not None: return _tasks_in_file(v)
     if argument in ('loss', 'sampler') and not isinstance(v, (str, dict, type(None))): return f'custom: {v!r}'
     return v
+
+def _tasks_in_file(tasks):
+    "Tasks as a file holds them; what is a function, a module or a task of one's own is said to be that"
+    def _one(t):
+        if isinstance(t, str): return t
+        if not isinstance(t, dict): return f'custom: {t!r}'
+        return {k: v if isinstance(v, (str, int, float, list, tuple, dict, type(None))) else f'custom: {v!r}' for k, v in t.items()}
+    return {n: _one(t) for n, t in tasks.items()} if isinstance(tasks, dict) else _one(tasks)
 
 def _listed(v):
     "The same with lists and Python's numbers where there were tuples, arrays and numpy's"

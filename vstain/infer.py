@@ -389,7 +389,7 @@ def fastest(
     seconds, out = {}, {}
     for p in ['float32', *which]*3: # three rounds; the first warms up
         fast, start = copy(base).to(precision=p), time.perf_counter()
-        out[p] = [fast.forward(x).cpu() for x in tiles]
+        out[p] = [fast.joined(fast.forward(x)).cpu() for x in tiles]
         seconds.setdefault(p, []).append((time.perf_counter() - start)/len(tiles))
     took = {p: min(s[1:]) for p, s in seconds.items()}
     off = {p: [(a - b).double() for a, b in zip(out[p], out['float32'])] for p in which}
@@ -538,8 +538,7 @@ def intensities(self:SourceFOV,
     block:np.ndarray, # (C_out, rows, columns) float32, normalised; changed in place
 )->np.ndarray: # the same array
     "A predicted block in the target's intensities, `y·scale + shift`"
-    for one, channel in zip(block, self.stainer.target_channels):
-        shift, scale = self.stainer.norms['target'][channel]
+    for one, (shift, scale) in zip(block, np.concatenate([o.coefficients for o in self.stainer.outputs])):
         one *= np.float32(scale); one += np.float32(shift)
     return block
 
@@ -566,9 +565,9 @@ def fingerprint(
 )->str: # 32 hex digits
     "Digest of all that decides what a stainer predicts"
     h = hashlib.blake2b(digest_size=16)
-    keys = 'source_channels', 'target_channels', 'in_depth', 'out_depth', 'projection', 'source_norm', 'target_norm'
-    spec = {k: stainer.spec[k] for k in keys} | dict(norms=stainer.norms)
-    h.update(json.dumps([stainer.net_config, spec], sort_keys=True, default=str).encode())
+    d = stainer.to_dict()
+    decides = {k: d['spec'][k] for k in ('source_channels', 'window', 'source_norm', 'norms')} | dict(outputs=d['outputs'])
+    h.update(json.dumps([d['net'], decides], sort_keys=True).encode())
     for name, w in sorted(stainer.net.state_dict().items()):
         h.update(name.encode())
         h.update(w.detach().cpu().contiguous().numpy().tobytes())
@@ -718,7 +717,7 @@ def _of_this(self:PredictedFOV):
 
 @patch
 def _open(self:PredictedFOV):
-    img, names = self.fov.grid, [f'{c}_prediction' for c in self.fov.stainer.target_channels]
+    img, names = self.fov.grid, [n for o in self.fov.stainer.outputs for n in o.names]
     norm = dict(coefficients=self.fov.all_coefficients(), measured=self.fov.measured())
     attrs = {'vstain': {**(self.attrs or {}), **self._of_this(), 'sample': self.fov.sample, 'source': img.uri, **norm}}
     place = dict(scale=img.scale, translation=img.translation, time_step=img.time_step)
@@ -1010,7 +1009,7 @@ def _check_options(stainer, channels, tile, halo, batch, dtype, version, precisi
 
 def _scale(stainer, scale):
     "Scale to predict at, None for that of each image"
-    if scale is None: return stainer.scale if stainer.spec.get('resampled') else None
+    if scale is None: return stainer.scale if stainer.resampled else None
     if isinstance(scale, str) and scale != 'trained': raise ConfigError(f"scale: (z, y, x) or (y, x) in µm per voxel or 'trained', not {scale!r}")
     if isinstance(scale, str) and not stainer.scale: raise ConfigError("scale='trained': the images that this stainer was trained on had no known scale")
     return stainer.scale if isinstance(scale, str) else full_scale(scale)
@@ -1032,7 +1031,7 @@ def _run(stainer, jobs, precision, progress, options):
     "Predict what is to be done, under a progress bar"
     fovs, fast = [j.fov for j in jobs], faster(stainer, precision)
     _warn_before(fovs, stainer)
-    def _predictor(x): return {'stain': fast.forward(x)}
+    def _predictor(x): return {'stain': fast.joined(fast.forward(x))}
     n_windows = sum(len(f.windows)*f.stacks for f in fovs)
     with progress_bar(None, 'predict', total=n_windows, enabled=progress) as bar:
         unknown = run_jobs(jobs, _predictor, bar.update, **options)

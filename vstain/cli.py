@@ -419,28 +419,26 @@ def info(
     uri, # plate, image, TIFF, manifest, run, stainer or ONNX folder
 ):
     "Say what is known of a plate, image, manifest, run, stainer or exported network"
-    path = Path(uri)
-    if any((path/p).exists() for p in ('.zgroup', '.zarray', '.zattrs', 'zarr.json')): return _info_images(uri)
-    if what := _no_data(path): raise FormatError(f'{path}: {what}')
-    if path.suffix in TABLES: return _info_manifest(uri)
-    if path.suffix == '.onnx' or path.is_dir() and any(path.glob('*.onnx')): return _info_export(path)
-    if any((path/p).exists() for p in ('stainer', 'model.json')) or path.suffix in ('.safetensors', '.json'): return _info_stainer(path)
-    try: return _info_images(uri)
-    except FormatError: return _info_manifest(uri) # a folder of files, if it is anything
+    from vstain.locations import DATA, TRAINED, locate
+    from vstain.store import find_fovs
+    at = locate(uri, TRAINED, DATA)
+    if what := _no_data(at): raise FormatError(f'{at.path}: {what}')
+    if at.kind == 'network': return _info_export(at.path)
+    if at.kind == 'stainer': return _info_stainer(at.path)
+    if at.kind == 'files' and at.alone: return _info_images(find_fovs(at.found[0]))
+    if at.kind == 'zarr' and len(at.found) == 1: return _info_images(at.found[0])
+    _info_manifest(at)
 
-def _no_data(path):
-    "What a file or folder of training is that holds nothing to tell of, and what to give instead; None for others"
-    if path.suffix in ('.yaml', '.yml') and path.is_file():
-        run = path.parent if (path.parent/'stainer').exists() else None
-        return f'the experiment of a run; give the run, {run}' if run else f'an experiment file; `vstain fit {path}` trains it'
-    if path.suffix == '.safetensors' and path.is_file() and not path.with_suffix('.json').exists():
-        return f'a checkpoint that training goes on from; give its run, {path.parent.parent}'
-    runs = sorted(p for p in [*path.glob('runs/*'), *path.glob('*/runs/*')] if p.is_dir()) if path.is_dir() else []
-    if runs and not (path/'stainer').exists(): return f'a folder of runs; give one of them, such as {runs[-1]}'
+def _no_data(at):
+    "What is left of training that holds nothing to tell of, and what to give instead; None for others"
+    if at.kind == 'experiment':
+        return f'the experiment of a run; give the run, {at.found}' if at.found else f'an experiment file; `vstain fit {at.path}` trains it'
+    if at.kind == 'checkpoint': return f'a checkpoint that training goes on from; give its run, {at.found}'
+    if at.kind == 'runs': return f'a folder of runs; give one of them, such as {at.found[-1]}'
 
-def _info_manifest(uri):
+def _info_manifest(at):
     from vstain.manifest import as_manifest
-    m = as_manifest(uri); print(m)
+    m = as_manifest(at); print(m)
     kept = {uri: [c for c, levels in of.items() if 'fov_statistics' in levels] for uri, of in m.statistics.items()}
     names, n = dict.fromkeys(c for cs in kept.values() for c in cs), sum(map(bool, kept.values()))
     if n: print(f"intensity statistics beside it: {', '.join(names)} of {plural(n, 'image')}")
@@ -462,11 +460,11 @@ def _info_export(path):
           + (f", {' × '.join(f'{s:g}' for s in d['scale'])} µm each" if d['scale'] else '') + f"\n  takes {ports(d['inputs'])}\n  gives {ports(d['outputs'])}")
     if d['difference_from_torch'] is not None: print(f"  differs from torch by at most {d['difference_from_torch']:.1g} of the target's scale")
 
-def _info_images(uri):
+def _info_images(there):
     from vstain.normalize import stored_statistics
-    from vstain.store import finished, is_plate, list_fovs, open_image
-    fovs = list_fovs(uri); first = next((u for name, u in fovs.items() if not name or finished(u)), None)
-    if is_plate(uri): print(f"plate with {plural(len({n.rsplit('/', 1)[0] for n in fovs}), 'well')}, {plural(len(fovs), 'field of view', 'fields of view')}")
+    from vstain.store import finished, open_image
+    fovs = there.paths; first = next((u for name, u in fovs.items() if not name or finished(u)), None)
+    if there.plate: print(f"plate with {plural(len({n.rsplit('/', 1)[0] for n in fovs}), 'well')}, {plural(len(fovs), 'field of view', 'fields of view')}")
     if first is None: return print('no image in it is written yet')
     img = open_image(first); print(img)
     if img.labels(): print('labels: ' + ', '.join(img.labels()))

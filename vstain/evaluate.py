@@ -18,9 +18,10 @@ from .classes import as_classes, class_parts
 from .core import ConfigError, FormatError, ManifestError, MissingImageError, OutputExistsError, ShapeError
 from .core import atomic_path, did_you_mean, plural, progress, rng_for
 from .fields import on_one_grid
+from .locations import locate
 from .manifest import Manifest, ROLES, as_manifest
 from .metrics import METRICS, Sums, all_sums, get_metrics, intensity_range, measure_sums
-from .store import Image, create_image, finished, from_array, list_fovs, name_channels, open_image, resample
+from .store import FOVs, Image, create_image, find_fovs, finished, from_array, name_channels, open_image, resample
 
 # %% ../nbs/62_evaluate.ipynb #c005
 @dataclass
@@ -58,7 +59,7 @@ def _truth(self:Pair, t, channel, z):
 
 # %% ../nbs/62_evaluate.ipynb #c008
 def pair_up(
-    prediction, # path of a plate, group or image; or {sample: array or `Image`}; or, for a single sample, an array or `Image`
+    prediction, # path or `FOVs` of a plate, group or image; or {sample: array or `Image`}; or, for one sample, an array or `Image`
     truth:Manifest, # its targets are the truth
     suffix:str='_prediction', # what the prediction adds to a target channel's name; '' for other programs' predictions
     classes=None, # target channels that are classes, as `fit` takes them; by default those that the prediction says
@@ -66,6 +67,7 @@ def pair_up(
     channels=None, # what an array predicts of a row without a target; by default 'stain'
 )->list: # a `Pair` for each of the rows; raises `MissingImageError`, `MissingChannelError`, `ShapeError`, `ManifestError`
     "Predictions and truths that belong together"
+    if isinstance(prediction, (str, Path)): prediction = find_fovs(prediction)
     if rows is None: rows = _rows_with_truth(truth)
     find, names = _finder(prediction, truth), [channels] if isinstance(channels, str) else channels or ['stain']
     def _one(i):
@@ -83,8 +85,8 @@ def _rows_with_truth(truth):
 
 def _finder(prediction, truth):
     "Function sample → image or array, and where that is"
-    if isinstance(prediction, (str, Path)):
-        there, where = list_fovs(prediction), str(prediction)
+    if isinstance(prediction, FOVs):
+        there, where = prediction.paths, prediction.uri
         if list(there) == [''] and len(truth) == 1: there = {truth[0]['sample']: there['']}
     elif isinstance(prediction, dict): there, where = prediction, 'the prediction'
     elif len(truth) == 1: there, where = {truth[0]['sample']: prediction}, 'the prediction'
@@ -218,9 +220,10 @@ def evaluate(
     show_progress:bool=None, # progress bar; by default in notebooks and terminals
 )->pd.DataFrame: # columns sample, split, what else the manifest knows, t, channel, dims, planes, metrics; raises `OutputExistsError`
     "Score a prediction against its truth: a row for each sample, timepoint, channel, and 2D or 3D"
-    if isinstance(prediction, (str, Path)): list_fovs(prediction) # which is missing, before anything is asked of the truth
+    on_disk = isinstance(prediction, (str, Path))
+    there = find_fovs(prediction) if on_disk else prediction # what is missing is told before anything is asked of the truth
     out, name = _score_table(prediction, out, overwrite)
-    pairs, todo = pair_up(prediction, _with_targets(truth, prediction, target, suffix), suffix, classes), get_metrics(metrics)
+    pairs, todo = pair_up(there, _with_targets(truth, there, target, suffix), suffix, classes), get_metrics(metrics)
     ranges = _ranges(data_range, list(dict.fromkeys(c for pair in pairs for c in pair.channels)))
     jobs = [(pair, t, c) for pair in pairs for t in range(pair.truth.shape[0]) for c in pair.channels]
     rows = [row for job in progress(jobs, 'evaluate', enabled=show_progress) for row in _scores(*job, todo, ranges)]
@@ -269,10 +272,11 @@ def _scores(pair, t, channel, metrics, ranges):
 
 def _with_targets(truth, prediction, target, suffix):
     "A manifest; the targets of a bare plate are those that the prediction has"
-    m = as_manifest(truth, target=target)
-    if isinstance(truth, Manifest) or m.has('target') or not isinstance(prediction, (str, Path)): return m
-    there = open_image(next(iter(list_fovs(prediction).values()))).channels
-    return as_manifest(truth, target=[c.removesuffix(suffix) for c in there if c.endswith(suffix)] or None)
+    given = locate(truth)
+    m = as_manifest(given, target=target)
+    if given.kind == 'manifest' or m.has('target') or not isinstance(prediction, FOVs): return m
+    there = open_image(next(iter(prediction.paths.values()))).channels
+    return as_manifest(given, target=[c.removesuffix(suffix) for c in there if c.endswith(suffix)] or None)
 
 def _metadata(row):
     "What a manifest's row says beyond its images"

@@ -28,8 +28,9 @@ from .core import atomic_folder, check_replaceable, did_you_mean, locked, sweep,
 from .core import progress as progress_bar
 from .containers import ome_attrs, update_group
 from .image import full_scale, scale_text
-from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, list_fovs, open_image, plate_root
+from .store import Image, create_image, create_plate, finished, is_plate, is_plate_name, open_image, plate_root
 from .store import resample, warn_of_missing
+from .locations import locate
 from .manifest import Manifest, as_manifest
 from .normalize import measure, read_statistics, warn_of_stale
 from .model import Stainer, fill_unknown, load_stainer, nothing_known, standardised, to_channels_last
@@ -912,12 +913,6 @@ def _the_stainer(stainer, device):
     has_place = run and (Path(run)/'stainer'/'model.json').exists()
     return stainer.to(device) if device else stainer, Path(run) if has_place else None
 
-def _is_single(data, m):
-    "One image, and no table or plate that happens to have one row"
-    if len(m) != 1: return False
-    if isinstance(data, (str, Path)): return Path(data).suffix not in ('.csv', '.parquet', '.pq') and list(list_fovs(data)) == ['']
-    return isinstance(data, (np.ndarray, Image))
-
 # %% ../nbs/50_infer.ipynb #d008
 def _precision(stainer, asked, fov, tile, halo):
     "The precision to compute in, and what is written of it"
@@ -986,14 +981,14 @@ def predict(
     stainer, run = _the_stainer(stainer, device)
     channels = [channels] if isinstance(channels, str) else channels
     _check_options(stainer, channels, tile, halo, batch, dtype, version, precision)
-    m = _source_manifest(stainer, data, channels)
+    given = locate(data); m = _source_manifest(stainer, given, channels)
     options = dict(tile=tile, halo=halo, batch=batch, memory=math.inf if isinstance(data, np.ndarray) else memory)
     at = _scale(stainer, scale)
     fovs = [SourceFOV(stainer, m, i, channels, at if scale is not None or m.open(i, 'source').scale else None) for i in range(len(m))]
     _warn_of_voxels(m, fovs, strict)
     if out is None and isinstance(data, (np.ndarray, Image)):
         return _predict_array(stainer, data, fovs, precision, dtype, progress, options)
-    out, names = _place(out, run, fovs), [''] if _is_single(data, m) else [f.sample for f in fovs]
+    out, names = _place(out, run, fovs), [''] if given.alone and len(m) == 1 else [f.sample for f in fovs]
     same = dict(stainer=fingerprint(stainer), tile=tile, halo=halo, dtype=str(np.dtype(dtype)), version=version)
     same['scale'] = [v and float(v) for v in at] if at else None
     _predict_files(stainer, fovs, out, names, same, precision, overwrite, resume, progress, options)
@@ -1014,10 +1009,11 @@ def _scale(stainer, scale):
     if isinstance(scale, str) and not stainer.scale: raise ConfigError("scale='trained': the images that this stainer was trained on had no known scale")
     return stainer.scale if isinstance(scale, str) else full_scale(scale)
 
-def _source_manifest(stainer, data, channels):
+def _source_manifest(stainer, given, channels):
     "A manifest that can be read from, whose statistics are its own"
-    if isinstance(data, np.ndarray): data = Image('array', stainer._as_tczyx(data), 'TCZYX', channels or stainer.source_channels)
-    m = Manifest.from_arrays(data) if isinstance(data, Image) else as_manifest(data)
+    if isinstance(given.found, np.ndarray): # the stainer knows its axes
+        given = Image('array', stainer._as_tczyx(given.found), 'TCZYX', channels or stainer.source_channels)
+    m = as_manifest(given)
     if not len(m): raise ManifestError('there is nothing to predict: the manifest has no rows')
     return m
 

@@ -13,44 +13,23 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from fsspec.core import url_to_fs
 
 from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError,
                          atomic_path, did_you_mean, foreign_json, n_cpus, plural, rng_for, validated, write_json)
 from .image import scale_text
+from .locations import CONTAINER_ENDINGS, TABLES, Location, datasplit_rows, locate
 from .remote import RemotePath, as_path, reach
-from .store import (Image, choose_channels, find_channels, from_array, is_plate, list_fovs, name_channels, open_image,
-                          _MAKERS, _READERS)
+from .store import (IMAGE_ENDINGS, Image, choose_channels, find_channels, find_fovs, from_array, name_channels,
+                          open_image)
 from .table import (Manifest, ROLES, SPLITS, as_names, cell_list, cell_paths, in_threads, is_missing, like_source,
                           named_channels, split_name)
 
 _all_ = ['Manifest', 'ROLES', 'SPLITS'] # made in `table`, asked for here
 
 # %% ../nbs/11_manifest.ipynb #c005
-def _is_url(uri): return isinstance(as_path(uri), RemotePath)
-
-def _file_system(uri):
-    "fsspec's file system, and the path in it; credentials come from the environment or fsspec's own configuration"
-    path = as_path(uri)
-    return path.at() if isinstance(path, RemotePath) else url_to_fs(str(path))
-
-def _matches(uri):
-    "Paths or URLs that a pattern stands for; what exists is no pattern, whatever brackets and stars its name has"
-    uri = str(uri)
-    if not glob.has_magic(uri): return [uri]
-    if not _is_url(uri): return [uri] if Path(uri).exists() else sorted(glob.glob(_real_part_escaped(uri), recursive=True))
-    fs, path = _file_system(uri)
-    return [uri] if reach(uri, lambda: fs.exists(path)) else sorted(fs.unstrip_protocol(p) for p in reach(uri, lambda: fs.glob(path)))
-
-def _real_part_escaped(pattern):
-    "The pattern, with the folders that exist under their very names taken as they stand"
-    path = Path(pattern)
-    real = next((p for p in path.parents if p.exists()), Path())
-    return str(Path(glob.escape(str(real)))/path.relative_to(real))
-
 def _unique_stems(uris):
     "Short names that stay different: as many parent folders as it takes"
-    parts = [Path(u).absolute().with_suffix('').parts for u in uris]
+    parts = [Path(str(u)).absolute().with_suffix('').parts for u in uris]
     n = next((n for n in range(1, 20) if len({p[-n:] for p in parts}) == len(set(parts))), 20)
     return ['/'.join(p[-n:]) for p in parts]
 
@@ -70,23 +49,24 @@ def from_ome_zarr(cls:Manifest,
     target_names=None, # what to call the target's channels; by default as the file does, or by their numbers
 )->Manifest: # raises `MissingImageError`, `MissingChannelError`, `ManifestError`
     "A manifest of all fields of view of OME-Zarr plates and images"
-    uris = [u for one in ([uri] if isinstance(uri, (str, Path)) else uri) for u in _matches(one)]
-    if not uris: raise MissingImageError(f'{uri}: no file or folder fits the pattern')
-    fovs = [f for root, stem in zip(uris, _unique_stems(uris)) for f in _fovs(root, stem, len(uris) > 1)]
+    many = [uri] if isinstance(uri, (str, Path)) else uri
+    there = uri.found if isinstance(uri, Location) else [find_fovs(u) for one in many for u in Location(one).matches]
+    if not there: raise MissingImageError(f'{uri}: no file or folder fits the pattern')
+    fovs = [f for at, stem in zip(there, _unique_stems([a.uri for a in there])) for f in _fov_rows(at, stem, len(there) > 1)]
     fovs = _choose_wells(fovs, wells, without, uri)
     if not fovs: raise ManifestError(f'{uri}: no field of view' + (f" in wells {', '.join(as_names(wells))}" if wells else ''))
     asked = (('source', source, source_names), ('target', target, target_names), ('weight', weight, None))
     said = {r: named_channels(r, v, names) for r, v, names in asked}
     return cls(pd.DataFrame(in_threads(lambda f: _ome_row(f, said, labels), fovs, 'fields of view')))._taken(timepoints, expand)
 
-def _fovs(root, stem, many):
+def _fov_rows(at, stem, many):
     "A dictionary for each field of view of a plate, a group of images or an image"
-    plate, out = is_plate(root), []
-    for name, fov in list_fovs(root).items():
-        well = dict(plate=stem, well=name.rsplit('/', 1)[0], fov=name.rsplit('/', 1)[1]) if plate else {}
+    out = []
+    for name, fov in at.paths.items():
+        well = dict(plate=stem, well=name.rsplit('/', 1)[0], fov=name.rsplit('/', 1)[1]) if at.plate else {}
         sample = '/'.join(p for p in (stem if many or not name else '', name) if p)
         out.append(dict(sample=sample, split='train', source=fov) | well)
-    if many and not out: warnings.warn(f'{root}: no field of view in it; left out')
+    if many and not out: warnings.warn(f'{at.uri}: no field of view in it; left out')
     return out
 
 def _choose_wells(fovs, wells, without, uri):
@@ -148,19 +128,17 @@ def cycle(cls:Manifest,
     return m._like(m.df.assign(draw=share['draw']/share.groupby('split')['draw'].transform('sum')))
 
 # %% ../nbs/11_manifest.ipynb #c015
-_WHOLE = ('.zarr', '.n5')
-_IMAGES = (*_READERS, *_MAKERS, *_WHOLE)
+_IMAGES = (*IMAGE_ENDINGS, *CONTAINER_ENDINGS)
 
-def _all_files(folder):
+def _all_files(at):
     "Paths of all files below a folder or URL, from there on; a Zarr is one file"
-    fs, top = _file_system(folder)
-    if not reach(as_path(folder), lambda: fs.isdir(top)): raise MissingImageError(f'{folder}: no such folder')
-    return sorted(reach(as_path(folder), lambda: _walk(fs, top)))
+    if not at.is_dir: raise MissingImageError(f'{at}: no such folder')
+    return sorted(reach(at.path, lambda: _walk(*at.at)))
 
 def _walk(fs, top):
     out = []
     for root, dirs, files in fs.walk(top, on_error='raise'):
-        inside = [d for d in dirs if d.endswith(_WHOLE)]
+        inside = [d for d in dirs if d.endswith(CONTAINER_ENDINGS)]
         for d in inside + [d for d in dirs if d.startswith('.')]: dirs.remove(d)
         out += [f'{root}/{f}'[len(top):].strip('/') for f in [*files, *inside] if not f.startswith('.')]
     return out
@@ -228,6 +206,7 @@ def from_folder(cls:Manifest,
         if isinstance(axes, dict): axes = {'target': axes.get('source')} | axes
     given = dict(source=source, target=target, labels=labels, weight=weight)
     roles = {r: w if isinstance(w, dict) else {None: w} for r, w in given.items() if w is not None}
+    folder = folder if isinstance(folder, Location) else Location(folder)
     files, masks = _object_masks(_all_files(folder), roles)
     found = _sort_files(folder, files, {(r, c): p for r, w in roles.items() for c, p in w.items()})
     rows = _paired_rows(folder, roles, found, partial) if paired else _unpaired_rows(folder, roles, found)
@@ -411,21 +390,11 @@ def to_parquet(self:Manifest,
     return self.path
 
 # %% ../nbs/11_manifest.ipynb #c041
-_TABLES = ('.csv', '.tsv', '.parquet', '.pq')
-
-def _split_tables(path):
-    "(split or None, table): one table, or those of a folder that are named for a split"
-    if _is_url(path) or not Path(path).is_dir(): return [(None, path)]
-    there = [f for f in sorted(Path(path).iterdir()) if f.suffix.lower() in _TABLES]
-    found = [(split_name(f.stem), f) for f in there if split_name(f.stem)]
-    if not found: raise ManifestError(f"{path}: no table named for a split, such as train.csv and valid.csv; there {'are' if there else 'is'} {', '.join(f.name for f in there) or 'no table'}")
-    return found
-
-def _read_table(path, text):
+def _read_table(at, text):
     "A table, and what stands beside it; `text` are columns that are no numbers even where they look like them"
-    data = _read_bytes(path)
+    path, data = at.uri, at.data
     side = _read_beside(_sidecar(path)) if _sidecar(path).exists() else {}
-    if str(path).lower().endswith(('.parquet', '.pq')):
+    if path.lower().endswith(('.parquet', '.pq')):
         try: return pd.read_parquet(io.BytesIO(data)), side
         except (OSError, ValueError) as e: raise FormatError(f'{path}: not a readable Parquet file ({e})') from e
     types = side.get('dtypes', {})
@@ -458,26 +427,6 @@ def _read_beside(path):
         statistics: dict[str, dict[str, Annotated[dict[str, Any], AfterValidator(_levels)]]]|None = None
     return validated(_Beside, foreign_json(path, most=1024), path).model_dump(exclude_none=True)
 
-# %% ../nbs/11_manifest.ipynb #c042
-def _read_bytes(path):
-    try: return as_path(path).read_bytes()
-    except (FileNotFoundError, IsADirectoryError): raise MissingImageError(f'{path}: no such file') from None
-
-def _read_text(path):
-    try: return _read_bytes(path).decode('utf-8-sig')
-    except UnicodeDecodeError as e: raise FormatError(f'{path}: not text ({e})') from None
-
-def _is_datasplit(path):
-    "Is this a CSV whose first row is a crop, not names of columns?"
-    if Path(str(path)).suffix.lower() != '.csv' or (not _is_url(path) and not Path(path).is_file()): return False
-    first = next(_datasplit_rows(path), (0, []))[1]
-    return len(first) in (3, 5) and split_name(first[0]) is not None
-
-def _datasplit_rows(path):
-    "(number of the line, cells)"
-    lines = ((n, line) for n, line in enumerate(_read_text(path).splitlines(), 1) if line.strip() and not line.startswith('#'))
-    for n, line in lines: yield n, [c.strip() for c in next(csv.reader([line], skipinitialspace=True))]
-
 # %% ../nbs/11_manifest.ipynb #cb43
 def _check_columns(columns):
     "One name of the manifest for each column of the file, and no name twice"
@@ -500,16 +449,17 @@ def from_csv(cls:Manifest,
     target_names=None, # what to call the target's channels; by default as the file does, or by their numbers
 )->Manifest: # raises `ManifestError`, `MissingImageError`, `MissingChannelError`, `FormatError`
     "A manifest from a table of files"
-    if _is_datasplit(path): raise ManifestError(f"{path}: this is a CellMap datasplit, without names of columns; read it with Manifest.from_cellmap('{Path(path).name}')")
+    at = locate(path, TABLES)
+    if at.kind == 'datasplit': raise ManifestError(f"{at}: this is a CellMap datasplit, without names of columns; read it with Manifest.from_cellmap('{at.path.name}')")
     _check_columns(columns or {})
     given = dict(source=source, target=target, labels=labels or {}, weight=weight or {})
     files = [f for g in given.values() if isinstance(g, dict) for f in g.values()]
     of_roles = [f'{r}{end}' for r in ROLES for end in ('', '_channels', '_in_file', '_axes', '_scene')]
     text = ['sample', 'timepoints', *of_roles, *(columns or {}), *files]
-    tables = [(split, f, *_read_table(f, text)) for split, f in _split_tables(path)]
+    tables = [(split, f, *_read_table(f, text)) for split, f in at.found]
     statistics = {k: v for *_, side in tables for k, v in (side.get('statistics') or {}).items()}
     called = dict(source=source_names, target=target_names)
-    return cls._from_tables([t[:3] for t in tables], path, columns or {}, given, called, statistics)
+    return cls._from_tables([t[:3] for t in tables], at.uri, columns or {}, given, called, statistics)
 
 @patch(cls_method=True)
 def from_parquet(cls:Manifest,
@@ -561,14 +511,16 @@ def _find_split(df, path):
     if len(fit) > 1: raise ManifestError(f"{path}: the columns {' and '.join(map(repr, fit))} both name splits; say which with columns={{{fit[0]!r}: 'split'}}")
     return df.rename(columns={c: 'split' for c in fit})
 
+# %% ../nbs/11_manifest.ipynb #cb44
 def _near(table, uri):
     "A relative path is taken from the table's folder where it exists there, else left as it is"
     if isinstance(uri, list): return [_near(table, u) for u in uri]
-    if not uri or _is_url(uri) or Path(uri).is_absolute(): return uri
-    if _is_url(table): return f"{str(table).rsplit('/', 1)[0]}/{uri}"
-    near = Path(table).absolute().parent/uri
-    there = near.exists() or glob.has_magic(uri) and glob.glob(f'{glob.escape(str(Path(table).absolute().parent))}/{uri}')
-    return str(near) if not Path(uri).exists() and there else uri
+    path = as_path(uri) if uri else None
+    if not uri or isinstance(path, RemotePath) or path.is_absolute(): return uri
+    if table.is_url: return f"{table.uri.rsplit('/', 1)[0]}/{uri}"
+    folder = table.path.absolute().parent
+    there = (folder/uri).exists() or glob.has_magic(uri) and glob.glob(f'{glob.escape(str(folder))}/{uri}')
+    return str(folder/uri) if not path.exists() and there else uri
 
 # %% ../nbs/11_manifest.ipynb #c050
 def _parse_crop(path, n, cells):
@@ -590,7 +542,8 @@ def from_cellmap(cls:Manifest,
     source='raw', # name for the channel of the raw images; None for the name in the files
 )->Manifest: # with columns `dataset` and `crop`; raises `ManifestError`, `FormatError`, `MissingImageError`
     "A manifest from a datasplit of the CellMap challenge"
-    parsed = [_parse_crop(path, n, cells) for n, cells in _datasplit_rows(path)]
+    at = path if isinstance(path, Location) else Location(path)
+    parsed = [_parse_crop(at, n, cells) for n, cells in (at.found or datasplit_rows(at))]
     there = sorted({c for *_, names in parsed for c in names})
     for c in as_names(classes):
         if c not in there: raise ManifestError(f'{path}: no crop lists class {c!r}; {did_you_mean(c, there)}')
@@ -598,18 +551,18 @@ def from_cellmap(cls:Manifest,
     for split, raw, crop, names in parsed:
         known = [c for c in as_names(classes) or names if c in names]
         if not known: continue
-        dataset = next((Path(p).stem for p in crop.split('/') if p.endswith(_WHOLE)), '')
+        dataset = next((Path(p).stem for p in crop.split('/') if p.endswith(CONTAINER_ENDINGS)), '')
         name = crop.rsplit('/', 1)[-1]
         rows.append(dict(sample=f'{dataset}/{name}', split=split, source=raw, source_channels=as_names(source),
                          target=[f'{crop}/{c}' for c in known], target_channels=known, target_unknown=unknown,
                          dataset=dataset, crop=name))
     if not rows: raise ManifestError(f'{path}: it lists no crops')
-    return cls(pd.DataFrame(rows), path=path)
+    return cls(pd.DataFrame(rows), path=at.uri)
 
 # %% ../nbs/11_manifest.ipynb #c053
 def _crawl(template, **only):
     "(path, fields) of all that fits a template with {fields}; `only` are names or patterns for them"
-    fs, path = _file_system(template)
+    fs, path = Location(template).at
     found = [(None, {})]
     for part in path.split('/'):
         below = in_threads(lambda f: _crawl_part(fs, *f, part, only), found, 'searching')
@@ -628,7 +581,7 @@ def _crawl_part(fs, base, fields, part, only):
 def _split_container(path):
     "A path as (container, dataset in it)"
     parts = path.split('/')
-    n = next((k for k, p in enumerate(parts, 1) if p.endswith(_WHOLE)), None)
+    n = next((k for k, p in enumerate(parts, 1) if p.endswith(CONTAINER_ENDINGS)), None)
     if n is None: raise FormatError(f'{path}: no part of this path ends with .zarr')
     return '/'.join(parts[:n]), '/'.join(parts[n:])
 
@@ -914,39 +867,36 @@ def as_manifest(
     labels=None, # label images, likewise
 )->Manifest: # raises `MissingImageError`, `ManifestError`
     "A manifest from whatever can be one"
-    if isinstance(data, Manifest): return data
-    if isinstance(data, pd.DataFrame): return Manifest(data)
-    if isinstance(data, (np.ndarray, Image)):
-        return _of_itself(Manifest.from_arrays(data, source_channels=None if target else source), source, target)
-    if not isinstance(data, (str, Path, list, tuple)): raise ManifestError(f'{data!r} is no data; give a manifest, a path, a URL, an array, or a list of these')
-    if isinstance(data, (list, tuple)): return Manifest.concat([as_manifest(d, source, target, labels) for d in data])
-    if _is_datasplit(data): return Manifest.from_cellmap(data, target, **(dict(source=source) if source else {}))
-    if Path(str(data)).suffix.lower() in _TABLES or _has_tables(data): return Manifest.from_csv(data, source=source, target=target)
-    files = [f for f in _matches(data) if Path(f).is_file() or not f.endswith(_WHOLE) and f.lower().endswith(_IMAGES)]
-    if files: return _of_itself(_from_files(files, source), source, target)
-    if _is_plain_folder(data): return Manifest.from_folder(data, _by_channel(source) or '', _by_channel(target), _by_channel(labels))
-    return Manifest.from_ome_zarr(data, source, target, labels)
+    at = locate(data)
+    return _BUILDERS[at.kind](at, source, target, labels)
 
-def _of_itself(m, source, target):
+def _of_images(m, source, target):
     "Targets of files and arrays are channels of the same image"
     return m.with_channels(source, target) if target else m
 
-def _has_tables(data):
-    if _is_url(data) or not Path(data).is_dir(): return False
-    return any(split_name(f.stem) for f in Path(data).iterdir() if f.suffix.lower() in _TABLES)
+def _of_files(at, source, target, labels):
+    for f in at.found[:1]: open_image(f) # one that cannot be read is told here
+    rows = dict(sample=_unique_stems(at.found), source=at.found, source_channels=[as_names(source)]*len(at.found))
+    return _of_images(Manifest(pd.DataFrame(rows)), source, target)
 
-def _is_plain_folder(data):
-    "A folder that is no Zarr, nor in one"
-    if any(p.endswith(_WHOLE) for p in str(data).split('/')): return False
-    fs, path = _file_system(data)
-    def _look(): return fs.isdir(path) and not any(fs.exists(f'{path}/{f}') for f in ('.zgroup', '.zarray', 'zarr.json', '.zattrs'))
-    return reach(as_path(data), _look)
+def _of_array(at, source, target, labels):
+    return _of_images(Manifest.from_arrays(at.found, source_channels=None if target else source), source, target)
 
-def _from_files(files, source):
-    for f in files[:1]: open_image(f)
-    return Manifest(pd.DataFrame(dict(sample=_unique_stems(files), source=files, source_channels=[as_names(source)]*len(files))))
+def _of_several(at, source, target, labels): return Manifest.concat([as_manifest(d, source, target, labels) for d in at.found])
+
+def _of_table(at, source, target, labels): return Manifest.from_csv(at, source=source, target=target)
+
+def _of_datasplit(at, source, target, labels): return Manifest.from_cellmap(at, target, **(dict(source=source) if source else {}))
+
+def _of_folder(at, source, target, labels):
+    return Manifest.from_folder(at, _by_channel(source) or '', _by_channel(target), _by_channel(labels))
 
 def _by_channel(patterns):
     "Patterns of one role as `from_folder` takes them"
     many = [p.rpartition('=') for p in as_names(patterns)]
-    return None if not many else many[0][2] if len(many) == 1 and not many[0][0] else {name or Path(p).stem: p for name, _, p in many}
+    if len(many) == 1 and not many[0][0]: return many[0][2]
+    return {name or Path(p).stem: p for name, _, p in many} or None
+
+_BUILDERS = dict(manifest=lambda at, *roles: at.found, rows=lambda at, *roles: Manifest(at.found), array=_of_array,
+                 several=_of_several, datasplit=_of_datasplit, tables=_of_table, table=_of_table, files=_of_files,
+                 folder=_of_folder, zarr=Manifest.from_ome_zarr)

@@ -8,6 +8,7 @@ __all__ = ['Mirror', 'Transpose', 'Turn', 'displacement', 'Elastic', 'displaced_
 # %% ../nbs/20a_geometry.ipynb #c002
 import itertools, math
 import torch, torch.nn.functional as F
+from fastcore.basics import patch
 from .core import ConfigError, ShapeError
 from .transforms import Geometry, Resampled, SampleRng, checked_probability, checked_range
 
@@ -159,6 +160,14 @@ class Elastic(Resampled):
     ): # (B, Y, X, 2)
         "The displaced positions"
         return displaced_positions(displacement(d['knots'].to(device), size))
+
+@patch
+def finer(self:Elastic,
+    d:dict, # draws
+    k:int, # pixels for one
+)->dict:
+    "The displacements in finer pixels"
+    return dict(knots=k*d['knots'])
 
 def displaced_positions(
     shift, # (B, 2, Y, X): position in the input minus position in the output, (y, x) in pixels

@@ -89,6 +89,7 @@ def apply(self:Monai,
     "Each sample through the transform"
     roles = [next((r for t, r in _ROLES.items() if isinstance(x, t)), None) for x in ts]
     if len(set(roles)) < len(roles) or None in roles: raise ConfigError(f"Monai takes a batch of one source, target, labels and weight at most, not {', '.join(type(x).__name__ for x in ts)}")
+    if len({t.shape[-2:] for t in ts}) > 1: raise ConfigError(f"{self.name}: MONAI's transforms move tensors of one size; the truth of this batch is finer than its source. Use ours, such as Affine and Elastic")
     transform = self._of_masks if any(isinstance(x, MaskTensor) for x in ts) else self._transform
     samples = [{r: x[i].as_subclass(torch.Tensor) for r, x in zip(roles, ts)} for i in range(len(d['seed']))]
     rows = [self._through(sample, seed, transform) for sample, seed in zip(samples, d['seed'].tolist())]

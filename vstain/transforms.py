@@ -185,7 +185,10 @@ def _check_batch(ts):
     if not ts or not all(isinstance(t, torch.Tensor) for t in ts): raise ShapeError(f"transforms take a tensor or a tuple of tensors, not {', '.join(type(t).__name__ for t in ts) or 'nothing'}")
     shapes = [tuple(t.shape) for t in ts]
     if any(len(s) not in (4, 5) for s in shapes): raise ShapeError(f"transforms take batches (B, C, Z, Y, X) or (B, C, Y, X), not {shapes}")
-    if len({(s[0], *s[-2:]) for s in shapes}) > 1: raise ShapeError(f"the tensors of a batch must agree in samples and in Y, X: {shapes}")
+    (n, *_, y, x), *others = shapes
+    for m, *_, h, w in others:
+        k = h//y if y else 1
+        if (m, h, w) != (n, k*y, k*x) or not k: raise ShapeError(f"the tensors of a batch must agree in samples and in Y, X, or be whole times finer than the first: {shapes}")
 
 # %% ../nbs/20_transforms.ipynb #c020
 class Geometry(Augmentation):
@@ -268,8 +271,19 @@ class Resampled(Geometry):
         nearest:bool, # take the nearest voxel
     ): # the same shape
         "Sample the planes at these positions"
-        if 'grid' not in d: d['grid'] = self.grid(d, x.shape[-2:], x.device)
-        return sample_at(x, d['grid'], nearest)
+        size = tuple(x.shape[-2:])
+        grids = d.setdefault('grids', {}) # of the sizes of the tensors, the first of which is the one that was drawn for
+        if size not in grids:
+            k = size[1]//next(iter(grids))[1] if grids else 1
+            grids[size] = self.grid(self.finer(d, k) if k > 1 else d, size, x.device)
+        return sample_at(x, grids[size], nearest)
+
+    def finer(self,
+        d:dict, # draws, with lengths in pixels
+        k:int, # pixels of a finer tensor along y and x for one of the first
+    )->dict:
+        "The same draws for a tensor of finer pixels"
+        return d
 
 # %% ../nbs/20_transforms.ipynb #c028
 class Affine(Resampled):
@@ -304,6 +318,13 @@ class Affine(Resampled):
     ): # (B, Y, X, 2)
         "The mapped positions"
         return affine_positions(d['matrix'].to(device), size)
+
+    def finer(self,
+        d:dict, # draws
+        k:int, # pixels for one
+    )->dict:
+        "The matrix with its shift in finer pixels"
+        return dict(matrix=torch.cat([d['matrix'][:, :, :2], k*d['matrix'][:, :, 2:]], 2))
 
     def absorb(self,
         before:Augmentation, # the transform that runs just before this one

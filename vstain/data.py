@@ -293,8 +293,7 @@ class Patches:
         role:str, # 'source', 'target', 'labels' or 'weight'
     )->int:
         "Channels of a role in a batch"
-        named = dict(source=self.spec.source_channels, target=self.spec.target_channels)
-        return len(named[role]) if role in named else max([len(f.numbers[role]) for f in self.fovs if f.has(role)], default=1)
+        return max([len(f.numbers[role]) for f in self.fovs if f.has(role)], default=1)
 
 # %% ../nbs/13_data.ipynb #c019
 TYPES = dict(source=SourceTensor, target=TargetTensor, weight=WeightTensor, labels=LabelTensor) # role → type of its tensor
@@ -631,14 +630,17 @@ def dataloaders(
     strict:bool=False, # refuse images of which chunks are missing, instead of a warning
 )->DataLoaders: # fastai `DataLoaders` with `.spec`; raises `ManifestError`, `ShapeError`, `MissingChannelError`, `ConfigError`, `FormatError`
     "Training patches from a sampler, validation crops always the same"
-    m, window = as_manifest(m), as_window(window)
+    m, window, tfms = as_manifest(m), as_window(window), _in_order(tfms)
     _in_range(bs=(bs, 1), foreground=(foreground, 0, 1), workers=(workers, 0), patches_per_epoch=(patches_per_epoch, 1), largest=(largest, 1))
     windows, sampler = cache if isinstance(cache, WindowBuffer) else None, _sampler(sampler, foreground)
     _check_streams(windows, preload, window)
     maps = DecodedCache() if windows else None
     fovs = _open_fovs(m, _cache(cache), full_scale(scale), class_parts(classes), sampler, maps, labels, target, full_step(step))
     look_for_missing([(m.open(f.i, r), [c for c in f.numbers[r] if c is not None]) for f in fovs for r in f.images], strict)
-    spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, target_norm, largest, window)
+    made = [t for t in tfms if hasattr(t, 'before_moving')] # transforms that make targets
+    norm = _norm_of_made(made, labels, target_norm)
+    spec, coefs = _make_spec(m, fovs, patch, out_depth, source_norm, norm, largest, window)
+    _name_made(made, spec, fovs, labels)
     if preload: _preload(fovs)
     split = {s: _patches(m, [fovs[j] for j in js], spec, {r: [c[j] for j in js] for r, c in coefs.items()}, windows, labels)
              for s, js in _by_split(m, fovs).items()}
@@ -668,6 +670,19 @@ def _check_streams(windows, preload, window):
     "What reading by windows cannot go with"
     if preload and windows: raise ConfigError('preload takes all images into memory, cache=WindowBuffer(…) a few windows; choose one')
     if windows and window and window.axis == 't': raise ConfigError('streaming (cache=WindowBuffer(…)) reads windows of one timepoint; read windows along t with a DecodedCache, or with cache=False')
+
+def _norm_of_made(made, labels, norm):
+    "Where transforms make the target, they are given stored values, and what they make is used as it is"
+    for t in made:
+        if t.role == 'labels' and not labels: raise ConfigError(f"{type(t).__name__} works on labels, which are not read here; dataloaders(labels=True) reads them")
+    return Normalization('identity') if any(not labels or t.role == 'target' for t in made) else norm
+
+def _name_made(made, spec, fovs, labels):
+    "Channels and their normalisation of what transforms make"
+    for t in made:
+        of_labels = labels and t.role != 'target'
+        spec.target_channels = t.channels(fovs[0].names('labels') if of_labels else spec.target_channels)
+        spec.norms['target'] = {c: [0., 1.] for c in spec.target_channels}
 
 def _patches(m, fovs, spec, coefs, windows, labels): return Patches(fovs, spec, coefs, bool(m.has('weight')), windows, labels)
 
@@ -762,7 +777,7 @@ def _warn_of_empty(fovs, window):
 
 def _warn_of_stale(m, fovs, norms):
     classes = dict(source=(), target=fovs[0].classes)
-    names = {r: [c for c in fovs[0].channels[r] if c not in classes[r]] for r, n in norms.items() if n.level != 'image'}
+    names = {r: [c for c in fovs[0].channels[r] if c not in classes[r]] for r, n in norms.items() if n.needs_stored}
     warn_of_stale(m, {r: cs for r, cs in names.items() if cs}, [f.i for f in fovs])
 
 def _kind(m, fovs, out_depth):

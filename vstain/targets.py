@@ -37,6 +37,12 @@ class ValueTransform:
         "What the new target is made of"
         return _TYPES[self.role] if self.role else LabelTensor if any(isinstance(t, LabelTensor) for t in ts) else TargetTensor
 
+    def channels(self,
+        names:list, # of the channels it is made of
+    )->list: # names
+        "Channels of the new target"
+        return list(names)
+
     def before_moving(self,
         ts, # typed tensors of a batch
     )->list: # the same tensors, the target as a `MaskTensor` where the new one is made of it
@@ -135,6 +141,12 @@ class OneHot(ValueTransform):
         super().__init__(role, unknown)
         if not isinstance(classes, int) or classes < 2: raise ConfigError(f"OneHot: classes must be their number, 2 or more, not {classes!r}")
         self.classes = classes
+
+    def channels(self,
+        names:list, # of the one channel it is made of
+    )->list: # 'name 0', 'name 1', …
+        "A channel for each class"
+        return [f'{names[0]} {k}' for k in range(self.classes)]
 
     def of(self,
         x, # labels or targets with whole numbers, (B, 1, [Z,] Y, X)

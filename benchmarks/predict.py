@@ -69,7 +69,7 @@ def tiling(args):
     batch, ratios = torch.from_numpy(x)[None], {}
     def ours(halo): return lambda: stream_one(stainer, x, halo)
     @torch.inference_mode()
-    def slide(overlap): return sliding_window_inference(batch, (512, 512), 1, lambda b: stainer.forward(b[:, None])[:, :, 0], overlap=overlap, mode='gaussian')
+    def slide(overlap): return sliding_window_inference(batch, (512, 512), 1, lambda b: stainer.joined(stainer.forward(b[:, None]))[:, :, 0], overlap=overlap, mode='gaussian')
     runs = {'ours': ours(32), 'MONAI 25 %': lambda: slide(.25), 'MONAI 50 %': lambda: slide(.5)}
     for _ in range(args.repeat):
         base = clock(ours(0))
@@ -99,7 +99,7 @@ def stream_one(stainer, x, halo):
     from concurrent.futures import ThreadPoolExecutor
     from vstain.infer import Stream
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        s = Stream(lambda x: {'stain': stainer.forward(x)}, [(list(range(DEPTH)), [0])], x.shape, 1, {'stain': 2}, divisor=stainer.divisor[1:], halo=halo)
+        s = Stream(stainer.forward, [(list(range(DEPTH)), [0])], x.shape, 1, {'stain': 2}, divisor=stainer.divisor[1:], halo=halo)
         s.start(lambda i, ys, xs: x[None, i, ys, xs], reader)
         for f in s.run(lambda *a: None, writer): f.result()
 

@@ -453,10 +453,10 @@ def _info_stainer(path):
 
 def _info_export(path):
     from vstain.export import describe_export
-    d = describe_export(path)
+    d = describe_export(path); window = plural(d['in_depth'], dict(z='plane', t='timepoint')[d['window']['axis']])
     def ports(of): return '; '.join(f"{k} ({' × '.join(map(str, shape))})" for k, shape in of.items())
     print(f"{d['file']}: {', '.join(d['source_channels'])} → {', '.join(d['target_channels'])}, {d['network']}, {d['bytes']/1e6:.1f} MB\n"
-          f"  window of {plural(d['in_depth'], 'plane')}; trained on patches of {' × '.join(map(str, d['patch']))} voxels"
+          f"  window of {window}; trained on patches of {' × '.join(map(str, d['patch']))} voxels"
           + (f", {' × '.join(f'{s:g}' for s in d['scale'])} µm each" if d['scale'] else '') + f"\n  takes {ports(d['inputs'])}\n  gives {ports(d['outputs'])}")
     if d['difference_from_torch'] is not None: print(f"  differs from torch by at most {d['difference_from_torch']:.1g} of the target's scale")
 

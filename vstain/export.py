@@ -15,7 +15,8 @@ from torch import nn
 
 import vstain
 
-from .core import FormatError, Window, MissingImageError, OutputExistsError, VstainError, atomic_files, read_json, rng_for, write_json
+from .core import ConfigError, FormatError, MissingImageError, OutputExistsError, VstainError, Window
+from .core import atomic_files, read_json, rng_for, write_json
 from .image import scale_text
 from .model import Stainer, load_stainer, read_description
 from .normalize import METHODS
@@ -53,13 +54,13 @@ def measure_shift_scale(
 
 # %% ../nbs/70_export.ipynb #c010
 class WholeStainer(nn.Module):
-    "From raw source intensities to target intensities: (B, C, Z, Y, X), or (B, C, Y, X) for a window of one plane"
+    "From raw source intensities to what each output gives, in the units of its truth: (B, C, D, Y, X), or (B, C, Y, X) for a window of one plane"
     def __init__(self,
         stainer:Stainer, # its network is used, not copied
     ):
         super().__init__()
-        self.net, self.method, self.flat = stainer.net, stainer.source_norm.method, is_flat(stainer)
-        self.maps = lambda raw: stainer.joined(stainer.maps(raw))
+        self.net, self.maps, self.method, self.flat = stainer.net, stainer.maps, stainer.source_norm.method, is_flat(stainer)
+        self.names = [o.name for o in stainer.outputs]
         self.measured = stainer.source_norm.level != 'dataset'
         self.ones = (1,)*(2 if self.flat else 3)
         known = stainer.norms.get('source', {})
@@ -68,7 +69,8 @@ class WholeStainer(nn.Module):
         self.register_buffer('shift32', torch.from_numpy(self.defaults['source_shift']).reshape(-1, *self.ones))
         rest = torch.tensor(source[0] - self.defaults['source_shift'], dtype=torch.float32) # what float32 rounded off
         self.register_buffer('rest', rest.reshape(-1, *self.ones))
-        for name, v in zip(('shift', 'scale'), np.concatenate([o.coefficients for o in stainer.outputs]).T): self.register_buffer(name, torch.tensor(v, dtype=torch.float32).reshape(-1, *self.ones))
+        for o in stainer.outputs: # (2, C, 1, …): shift and scale
+            self.register_buffer(f'units_{o.name}', torch.tensor(o.coefficients.T, dtype=torch.float32).reshape(2, -1, *self.ones))
 
     def forward(self, image, source_shift, source_scale):
         shift, scale = (v.reshape(1, -1, *self.ones) for v in (source_shift, source_scale))
@@ -77,16 +79,18 @@ class WholeStainer(nn.Module):
             rest, scale = torch.where(shift.isnan(), rest, 0.), torch.where(scale.isnan(), spread, scale)
             shift = torch.where(shift.isnan(), middle, shift)
         else: rest = torch.where(shift == self.shift32, self.rest, 0.)
-        return self.maps(self.net(((image - shift) - rest)/scale))*self.scale + self.shift
+        maps = self.maps(self.net(((image - shift) - rest)/scale))
+        units = {name: getattr(self, f'units_{name}') for name in self.names}
+        return tuple(maps[name]*scale + shift for name, (shift, scale) in units.items())
 
 def is_flat(
     stainer:Stainer, # a stainer
 )->bool: # is its batch (B, C, Y, X)?
     "Does the stainer see one plane and make one?"
-    return stainer.in_depth == stainer.out_depth == 1
+    return stainer.in_depth == 1
 
 # %% ../nbs/70_export.ipynb #c012
-def _sizes(stainer):
+def _sizes_to_try(stainer):
     "Batch sizes and (y, x) sizes to try: the training patch, and others that are odd and not square"
     y, x = stainer.patch[1:]
     return [(1, y, x), (2, y + 17, x), (3, max(y - 5, 8), x + 3)]
@@ -98,60 +102,98 @@ def _random_input(stainer, b, y, x, rng):
 
 def _statistics(stainer, b):
     "Every second time, other statistics than the file's own"
-    n = len(stainer.source_channels)
-    return dict(source_shift=np.linspace(.1, .3, n, dtype=np.float32), source_scale=np.linspace(2, 3, n, dtype=np.float32)) if b == 2 else {}
+    if b != 2: return {}
+    shift, scale = (np.linspace(*ends, len(stainer.source_channels), dtype=np.float32) for ends in ((.1, .3), (2, 3)))
+    return dict(source_shift=shift, source_scale=scale)
 
 def _by_torch(stainer, x, *coefs):
-    "What the stainer makes of each image"
+    "What the stainer makes of each image, all outputs one after the other"
     out, given = [], coefs
     for image in x:
         coefs = given or stainer.coefficients(None, image)
-        out.append(stainer.denormalise(stainer.joined(stainer.forward(torch.from_numpy(stainer.normalise(image, *coefs))[None]))[0].cpu().numpy()))
+        maps = stainer.forward(torch.from_numpy(stainer.normalise(image, *coefs))[None])
+        out.append(stainer.denormalise(stainer.joined(maps)[0].cpu().numpy()))
     return np.stack(out)
 
+# %% ../nbs/70_export.ipynb #e702
 def compare_with_torch(
     path, # ONNX file
     stainer:Stainer, # what it was made from
-)->float: # largest difference, in units of the target's scale or of the largest value predicted
-    "Run the file with onnxruntime on random images, and say how far from torch it is"
+)->dict: # output → largest difference, in units of its scale or of the largest value predicted; raises `ExportError`
+    "Run the file with onnxruntime on random images, and say how far each output is from torch"
     import onnxruntime as ort
     options = ort.SessionOptions(); options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
-    shift, scale = np.concatenate([o.coefficients for o in stainer.outputs]).T.reshape(2, 1, -1, 1, 1, 1)
-    worst, flat = 0., is_flat(stainer)
-    for b, y, x in _sizes(stainer):
-        image = _random_input(stainer, b, y, x, rng_for('export', b)); given = _statistics(stainer, b)
-        got, = session.run(None, {'image': image[:, :, 0] if flat else image, **given}); want = _by_torch(stainer, image, *given.values())
-        got = got[:, :, None] if flat else got
-        if got.shape != want.shape: raise ExportError(f'{path}: onnxruntime gives {got.shape} where torch gives {want.shape}')
-        worst = max(worst, float((np.abs(got - want)/np.maximum(scale, np.abs(want - shift).max((2, 3, 4), keepdims=True))).max()))
+    names, had = [o.name for o in stainer.outputs], [o.name for o in session.get_outputs()]
+    if had != names: raise ExportError(f'{path}: has the outputs {", ".join(had)}, the stainer {", ".join(names)}')
+    worst, flat = dict.fromkeys(names, 0.), is_flat(stainer)
+    for b, y, x in _sizes_to_try(stainer):
+        image, given = _random_input(stainer, b, y, x, rng_for('export', b)), _statistics(stainer, b)
+        made = session.run(None, {'image': image[:, :, 0] if flat else image, **given})
+        by_torch = np.split(_by_torch(stainer, image, *given.values()), _ends(stainer), 1)
+        for o, got, want in zip(stainer.outputs, made, by_torch):
+            got = got[:, :, None] if flat else got
+            if got.shape != want.shape: raise ExportError(f'{path}, {o.name}: onnxruntime gives {got.shape} where torch gives {want.shape}')
+            worst[o.name] = max(worst[o.name], _difference(got, want, *o.coefficients.T.reshape(2, 1, -1, 1, 1, 1)))
     return worst
+
+def _ends(stainer): return np.cumsum([len(o.channels) for o in stainer.outputs])[:-1]
+
+def _difference(got, want, shift, scale):
+    "The largest, in units of the scale or of the largest value wanted; not finite where one is not"
+    unit = np.maximum(scale, np.abs(want - shift).max((2, 3, 4), keepdims=True))
+    return float((np.abs(got - want)/unit).max())
 
 class ExportError(VstainError, RuntimeError): "An exported file that does not do what the stainer does"
 
 # %% ../nbs/70_export.ipynb #c014
+def _axes(stainer): return ('batch', 'channel', *[stainer.window.axis]*(not is_flat(stainer)), 'y', 'x')
+
+def _planes_out(stainer):
+    "Which planes of its window a stainer makes"
+    w, d = stainer.window, stainer.in_depth
+    what, series = dict(z=('plane', 'stack'), t=('timepoint', 'series'))[w.axis]
+    longer = dict(z='deeper', t='longer')[w.axis]
+    if w.out == 'projection': return f'one {what}, the projection of all {d}'
+    if w.out == 'all': return f'all {d} {what}s; in a {longer} {series}, average the windows that overlap'
+    which, ends = ('the last one', 'first') if w.out == 'last' else ('the one in the middle', 'first and last')
+    beyond = f'before the beginning of a {series}' if w.out == 'last' else f'beyond the ends of a {series}'
+    return f'one {what}, {which} ({w.first} of 0 … {d - 1}); repeat the {ends} {what} {beyond}'
+
 def _facts(stainer):
-    flat, d = is_flat(stainer), stainer.in_depth
-    axes = 'batch, channel, y, x' if flat else 'batch, channel, z, y, x'
-    out = {'one': f'one plane, the projection of all {d}', 'mid': f'one plane, the one in the middle ({d//2} of 0 … {d - 1}); repeat the first and last plane beyond the ends of a stack',
-           'all': f'all {d} planes; in a deeper stack, average the windows that overlap'}['one' if stainer.projection else 'mid' if stainer.out_depth < d else 'all']
-    return dict(axes=axes, input=f"`image`: float32, ({axes}); channels {', '.join(stainer.source_channels)}; " + ('' if flat else f'z is {d} planes; ') + 'any batch, y and x; finite numbers, as they come from the camera',
-                output=f"`stain`: float32, ({axes}); channels {', '.join(stainer.target_channels)}; " + ('' if flat else f'z is {out}; ') + 'in the intensity units of the real stain')
+    "What goes in and what comes out"
+    flat, axes, along = is_flat(stainer), ', '.join(_axes(stainer)), stainer.window.axis
+    of = lambda names, z: f"float32, ({axes}); channels {', '.join(names)}; " + ('' if flat else f'{along} is {z}; ')
+    source = of(stainer.source_channels, f"{stainer.in_depth} {dict(z='planes', t='timepoints')[along]}")
+    finer = '' if stainer.zoom == 1 else f'y and x are {stainer.zoom} times those of the image; '
+    made = [f'- out: `{o.name}`: {of(o.channels, _planes_out(stainer))}{finer}{_units(o)}' for o in stainer.outputs]
+    return dict(axes=axes, outputs='\n'.join(made),
+                input=f'`image`: {source}any batch, y and x; finite numbers, as they come from the camera')
+
+def _units(output):
+    if output.kind != 'intensity': return f'maps of {output.kind}'
+    if not output.norm: return 'intensities, not normalised'
+    return 'in the intensity units of the ' + ('source' if output.truth == 'source' else 'real stain')
 
 def _norm_text(stainer):
     norm = stainer.source_norm
-    if norm.level == 'dataset': return '`source_shift`, `source_scale` (optional): float32, one number for each channel, in place of the statistics of the training images'
-    what = dict(zscore='mean and standard deviation', median_iqr='median and interquartile range', percentile='1st percentile, and 99th minus 1st')[norm.method]
-    return (f"`source_shift`, `source_scale` (optional): float32, one number for each channel: {what}. Without them each image of the batch is measured, so give whole fields of view; "
-            "run on tiles, or on windows of a deeper stack, give those of the whole field of view")
+    inputs = '`source_shift`, `source_scale` (optional): float32, one number for each channel'
+    if norm.method == 'identity': return f'{inputs}; without them the image is taken as it is'
+    if norm.level == 'dataset': return f'{inputs}, in place of the statistics of the training images'
+    series = dict(z='deeper stack', t='longer series')[stainer.window.axis]
+    what = dict(zscore='mean and standard deviation', median_iqr='median and interquartile range',
+                percentile='1st percentile, and 99th minus 1st')[norm.method]
+    return (f'{inputs}: {what}. Without them each image of the batch is measured, so give whole fields of view; '
+            f'run on tiles, or on windows of a {series}, give those of the whole field of view')
 
+# %% ../nbs/70_export.ipynb #e701
 _README = '''# {name}
 
 {sources} → {targets}, by vstain {version}.
 
 - in: {input}
 - in: {norm}
-- out: {output}
+{outputs}
 - trained on voxels of {scale}, patches of {patch} (z, y, x); {network}
 
 It runs with onnxruntime and numpy alone:
@@ -163,18 +205,21 @@ import numpy as np, onnxruntime as ort
 ort.set_default_logger_severity(3) # it would warn that source_shift and source_scale have defaults
 image = np.load(sys.argv[1]).astype(np.float32) # ({axes})
 session = ort.InferenceSession({name!r})
-stain, = session.run(None, {{'image': image}})
-print(stain.shape, stain.mean())
-np.save('stain.npy', stain)
+for output, maps in zip(session.get_outputs(), session.run(None, {{'image': image}})):
+    print(output.name, maps.shape, maps.mean())
+    np.save(f'{{output.name}}.npy', maps)
 ```
 
-On random images onnxruntime and torch differed by at most {worst:.1g} standard deviations of the stain.
+On random images onnxruntime and torch differed by at most {worst}.
 '''
 
 def _readme(stainer, name, worst):
     scale = f'{scale_text(stainer.scale)} (z, y, x)' if stainer.scale else 'unknown size'
-    return _README.format(name=name, sources=', '.join(stainer.source_channels), targets=', '.join(stainer.target_channels), version=vstain.__version__, norm=_norm_text(stainer), scale=scale,
-                          patch=' × '.join(map(str, stainer.patch)), network=stainer.net_config['backbone']['name'], worst=worst, **_facts(stainer))
+    sources, targets = map(', '.join, (stainer.source_channels, stainer.target_channels))
+    trained = dict(scale=scale, patch=' × '.join(map(str, stainer.patch)), network=stainer.net_config['backbone']['name'])
+    most = [f'{w:.1g} standard deviations of the stain' + f' (`{n}`)'*(len(worst) > 1) for n, w in worst.items()]
+    of = dict(name=name, version=vstain.__version__, norm=_norm_text(stainer), worst=', '.join(most))
+    return _README.format(sources=sources, targets=targets, **of, **trained, **_facts(stainer))
 
 # %% ../nbs/70_export.ipynb #c016
 @contextlib.contextmanager
@@ -190,14 +235,18 @@ def _quiet():
 
 def _write_onnx(stainer, path):
     whole = WholeStainer(stainer).eval(); _, y, x = stainer.patch
+    taken = {'image', *whole.defaults}.intersection(whole.names)
+    if taken: raise ConfigError(f"an output called {', '.join(taken)} cannot be exported: inputs of the file have this name; give the head another")
     image = torch.from_numpy(_random_input(stainer, 2, y, x, rng_for('example')))
     image = image[:, :, 0] if whole.flat else image
     free = {axis: torch.export.Dim.DYNAMIC for axis in (0, image.ndim - 2, image.ndim - 1)}
+    inputs, names = (image, *map(torch.from_numpy, whole.defaults.values())), ['image', *whole.defaults]
     with _quiet(), torch.no_grad():
-        program = torch.onnx.export(whole, (image, *map(torch.from_numpy, whole.defaults.values())), dynamo=True, input_names=['image', *whole.defaults], output_names=['stain'],
+        program = torch.onnx.export(whole, inputs, dynamo=True, input_names=names, output_names=whole.names,
                                     dynamic_shapes=(free, None, None), verbose=False)
     model = program.model_proto
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(v, name) for name, v in whole.defaults.items()) # an input with an initialiser is optional
+    for name, v in whole.defaults.items(): # an input with an initialiser is optional
+        model.graph.initializer.append(onnx.numpy_helper.from_array(v, name))
     onnx.save(model, str(path))
 
 # %% ../nbs/70_export.ipynb #c017
@@ -238,9 +287,9 @@ def onnx_name(
     stainer:Stainer, # a stainer
 )->str: # e.g. 'regression_1x5x256x256.onnx': task, channels and patch
     "Name of the file a stainer is exported to"
-    return _name(type(next(iter(stainer.net.heads.values()))).__name__, stainer.spec)
+    return _file_name(type(next(iter(stainer.net.heads.values()))).__name__, stainer.spec)
 
-def _name(head, spec):
+def _file_name(head, spec):
     flat = spec['window']['depth'] == 1
     return f"{head.removesuffix('Head').lower()}_{'x'.join(map(str, (len(spec['source_channels']), *spec['patch'][flat:])))}.onnx"
 
@@ -251,14 +300,17 @@ def _exported(folder):
     "The ONNX file that an earlier export wrote into the folder, if it is there as it was written"
     try: d = read_description(folder/'model.json')
     except VstainError: return []
-    file = folder/_name(next(iter(d['net']['heads'].values())).get('type', 'RegressionHead'), d['spec'])
+    head = next(iter(d['net']['heads'].values()))
+    file = folder/_file_name(head.get('type', 'RegressionHead'), d['spec'])
     return [file.name] if file.is_file() and d.get('onnx', _sha256(file)) == _sha256(file) else []
 
 def _write_all(stainer, folder, name, tolerance):
     _write_onnx(stainer, folder/name)
     worst = compare_with_torch(folder/name, stainer)
-    if not worst <= tolerance: raise ExportError(f'{name}: onnxruntime and torch differ by {worst:.2g} of the target scale, more than {tolerance:g}; nothing is kept')
-    (folder/'README.md').write_text(_readme(stainer, name, worst)); write_json(folder/'model.json', {**stainer.to_dict(), 'onnx': _sha256(folder/name), 'difference_from_torch': worst})
+    far = {n: w for n, w in worst.items() if not w <= tolerance}
+    if far: raise ExportError(f"{name}: onnxruntime and torch differ by {', '.join(f'{w:.2g} ({n})' for n, w in far.items())} of the target scale, more than {tolerance:g}; nothing is kept")
+    (folder/'README.md').write_text(_readme(stainer, name, worst))
+    write_json(folder/'model.json', {**stainer.to_dict(), 'onnx': _sha256(folder/name), 'difference_from_torch': max(worst.values())})
 
 # %% ../nbs/70_export.ipynb #d003
 def _ports(values):
@@ -276,7 +328,11 @@ def describe_export(
     if file is None: raise FormatError(f'{files[0]}: not the ONNX file that model.json was written with; export the stainer again')
     try: graph = onnx.load(str(file), load_external_data=False).graph
     except Exception as e: raise FormatError(f'{file}: not an ONNX file, or cut short ({str(e)[:200]})') from e
-    window, keep = Window(**spec['window']), ('source_channels', 'patch', 'window', 'scale', 'source_norm', 'target_norm')
-    made = dict(target_channels=[c for o in d['outputs'] for c in o['channels']], in_depth=window.depth, out_depth=window.out_depth)
-    return dict(file=str(file), bytes=file.stat().st_size, network=d['net']['backbone']['name'], **{k: spec[k] for k in keep}, **made,
-                inputs=_ports(graph.input), outputs=_ports(graph.output), difference_from_torch=d.get('difference_from_torch'), vstain=d.get('vstain'))
+    made, ports = {o['name']: o for o in d['outputs']}, dict(inputs=_ports(graph.input), outputs=_ports(graph.output))
+    if list(made) != list(ports['outputs']): raise FormatError(f"{file}: has the outputs {', '.join(ports['outputs'])}, model.json describes {', '.join(made)}; export the stainer again")
+    of = dict(file=str(file), bytes=file.stat().st_size, network=d['net']['backbone']['name'])
+    of |= {k: spec[k] for k in ('source_channels', 'patch', 'window', 'scale', 'source_norm', 'target_norm')}
+    w, channels = Window(**spec['window']), {n: o['channels'] for n, o in made.items()}
+    depth = dict(in_depth=w.depth, out_depth=w.out_depth, projection=w.out == 'projection', zoom=round(1/d['outputs'][0]['step'][1]))
+    targets = dict(target_channels=sum(channels.values(), []), channels=channels, kinds={n: o['kind'] for n, o in made.items()})
+    return of | depth | targets | ports | {k: d.get(k) for k in ('difference_from_torch', 'vstain')}

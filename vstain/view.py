@@ -91,7 +91,7 @@ def _sample_rows(pair, m, i, source, channels, where):
 
 def _plane(pair, t, channel, z):
     "Prediction and truth, both (Y, X), unknown truth as NaN"
-    if pair.truth is None: return pair.prediction.read(t, channel + pair.suffix, z)[0, 0, 0], None
+    if pair.truth is None: return pair.prediction.read(t, pair.names(channel)[0], z)[0, 0, 0], None
     p, truth, mask = pair.read(t, channel, z)
     return p[0], truth[0] if mask is None else np.where(np.broadcast_to(mask, truth.shape)[0], truth[0], np.nan)
 

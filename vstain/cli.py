@@ -102,17 +102,17 @@ def _number_or_text(s):
 SEVERAL = dict.fromkeys('source target channels classes by metrics datasets crops groups tfms'.split(), _yaml_or_text)
 SEVERAL |= dict.fromkeys('wells shape scale patch density brightness valid test data_range epochs'.split(), _number_or_text)
 
-def _reader(p):
+def _value_reader(p):
     "The function that reads a parameter's value, or the type bool"
     kind = p.annotation if p.annotation is not inspect.Parameter.empty else type(p.default)
     or_none = type(None) in get_args(kind)
     kind = next((t for t in get_args(kind) if t is not type(None)), kind)
     if kind is bool: return bool
-    if is_dataclass(p.annotation): return _told(lambda s: _changed(p.default, s))
+    if is_dataclass(p.annotation): return _telling(lambda s: _changed(p.default, s))
     if kind not in (int, float): kind = _number_or_text if p.name == 'lr' else _yaml_or_text
-    return _told(kind, {**({'none': None} if or_none else {}), **({'no': False} if p.no else {})})
+    return _telling(kind, {**({'none': None} if or_none else {}), **({'no': False} if p.no else {})})
 
-def _told(read, words={}):
+def _telling(read, words={}):
     "A reader of which argparse tells the errors as they are"
     def _read(s):
         try: return words[s] if s in words else read(s)
@@ -133,7 +133,7 @@ def _says_default(p):
     in_words = not is_dataclass(p.default) or '__str__' in vars(type(p.default))
     return in_words and not p.rest and bool(p.flag)
 
-def _shown(default):
+def _default_words(default):
     return ' '.join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
 
 def _add_argument(parser, p):
@@ -141,10 +141,10 @@ def _add_argument(parser, p):
     text, needed = p.text.replace('%', '%%'), p.default is inspect.Parameter.empty
     if p.rest: return parser.add_argument(p.name, nargs='*', help=text)
     if not p.flag: return parser.add_argument(p.name, help=text, **({} if needed else dict(nargs='?', default=p.default)))
-    read, how = _reader(p), dict(dest=p.name, default=argparse.SUPPRESS, required=needed)
-    if _says_default(p): text += f' (default: {_shown(p.default)})'
+    read, how = _value_reader(p), dict(dest=p.name, default=argparse.SUPPRESS, required=needed)
+    if _says_default(p): text += f' (default: {_default_words(p.default)})'
     if read is bool: how['action'] = 'store_true' if p.default is False else argparse.BooleanOptionalAction
-    elif p.name in SEVERAL: how |= dict(nargs='+', type=_told(SEVERAL[p.name]), metavar=p.name.upper())
+    elif p.name in SEVERAL: how |= dict(nargs='+', type=_telling(SEVERAL[p.name]), metavar=p.name.upper())
     else: how |= dict(type=read, metavar=p.name.upper())
     parser.add_argument(p.flag, help=text, **how)
 
@@ -223,10 +223,10 @@ def command_page(
     takes = parameters(name).values()
     def typed(p):
         if not p.flag: return f"[{p.name.upper()}{' …' if p.rest else ''}]" if p.rest or p.default is not inspect.Parameter.empty else p.name.upper()
-        value = '' if _reader(p) is bool else f" {p.name.upper()}{' …' if p.name in SEVERAL else ''}"
-        return ('--no-' + p.flag[2:] if _reader(p) is bool and p.default is True else p.flag) + value
+        value = '' if _value_reader(p) is bool else f" {p.name.upper()}{' …' if p.name in SEVERAL else ''}"
+        return ('--no-' + p.flag[2:] if _value_reader(p) is bool and p.default is True else p.flag) + value
     def row(p):
-        text = p.text.replace('|', r'\|') + (f' (default: {_shown(p.default)})' if _says_default(p) else '')
+        text = p.text.replace('|', r'\|') + (f' (default: {_default_words(p.default)})' if _says_default(p) else '')
         return f'| `{typed(p)}` | {text} |'
     line = ['vstain', name, *(typed(p) for p in takes if not p.flag or p.default is inspect.Parameter.empty), *(['[OPTIONS]'] if any(p.flag for p in takes) else [])]
     return '\n'.join([f'### vstain {name}', '', inspect.getdoc(COMMANDS[name].function) + '.', '', '```sh', ' '.join(line), '```', '',

@@ -192,7 +192,7 @@ def read_experiment(
     if isinstance(data, DictConfig) or overrides: sections = OmegaConf.create(sections)
     for o in overrides: sections = _overridden(sections, o)
     if isinstance(sections, DictConfig): sections = _resolved(sections, where, overrides)
-    _check_names(sections, where, overrides)
+    _check_sections(sections, where, overrides)
     base = Path(base) if base else Path(data).absolute().parent if is_file else None
     return Written(_from_folder(sections, base), where, overrides)
 
@@ -234,7 +234,7 @@ def _from_folder(sections, base):
     return out
 
 # %% ../nbs/39_experiment.ipynb #c016
-def _check_names(sections, where, overrides):
+def _check_sections(sections, where, overrides):
     "Refuse sections and options that do not exist"
     if not isinstance(sections, dict): raise ConfigError(f'an experiment has sections {", ".join(SECTION_NAMES)}; this is {sections!r:.80}')
     def _who(option): return (_typed(option, overrides) or [where])[-1]
@@ -408,7 +408,7 @@ def plain(
     for o in OPTIONS.values():
         if o.name and not isinstance(out[o.section], dict): out[o.section] = {}
         if o.name: out[o.section][o.name] = _in_file(o.argument, getattr(getattr(x, o.section), o.name))
-    return {s: _listed(v) for s, v in out.items()}
+    return {s: _as_lists(v) for s, v in out.items()}
 
 def _in_file(argument, v):
     "A value as a file holds it"
@@ -427,10 +427,10 @@ def _tasks_in_file(tasks):
         return {k: v if isinstance(v, (str, int, float, list, tuple, dict, type(None))) else f'custom: {v!r}' for k, v in t.items()}
     return {n: _one(t) for n, t in tasks.items()} if isinstance(tasks, dict) else _one(tasks)
 
-def _listed(v):
+def _as_lists(v):
     "The same with lists and Python's numbers where there were tuples, arrays and numpy's"
-    if isinstance(v, dict): return {k: _listed(o) for k, o in v.items()}
-    if isinstance(v, (list, tuple)): return [_listed(o) for o in v]
+    if isinstance(v, dict): return {k: _as_lists(o) for k, o in v.items()}
+    if isinstance(v, (list, tuple)): return [_as_lists(o) for o in v]
     return v.tolist() if isinstance(v, (np.ndarray, np.generic)) else v
 
 def save_experiment(

@@ -57,9 +57,9 @@ def training_manifest(
     if is_table and (source or target): m = m.with_channels(source, target)
     if learns and not m.channels('target'): raise ManifestError(f"{data if not is_table else 'the manifest'}: no target channels are named, so there is nothing to learn; say target=…; there are {', '.join(m.open(0).channels)}")
     if learns and not m.paired: raise ManifestError("sources and targets of this manifest do not belong together (paired=False), and fit learns from pairs; dataloaders(m) draws from such a manifest for a training of your own")
-    return m if is_table or set(m.df['split']) != {'train'} else _split(m, seed)
+    return m if is_table or set(m.df['split']) != {'train'} else _split_for_training(m, seed)
 
-def _split(m, seed):
+def _split_for_training(m, seed):
     by = 'well' if 'well' in m.df and m.df['well'].nunique() > 1 else 'sample'
     if len(m) > 1: return m.split(valid=.2, by=by, seed=seed)
     raise ManifestError(f"{m[0]['sample']} is the only field of view, so none is left to validate on; give a manifest with a row of split 'valid', for example another part of the image")

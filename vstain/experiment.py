@@ -32,7 +32,7 @@ class DataSection:
     target:Any = None # target channels; by default the manifest's
     patch:Any = None # (z, y, x) voxels, (y, x) or one number; by default 128 × 128 or what fits, and up to 5 planes
     out_depth:int|None = None # planes of target for a window: 1, or the window's depth, the default
-    window:Any = None # what a network sees at a time, such as {axis: t, depth: 3, out: last} for three timepoints; by default planes, as patch and out_depth say
+    window:Any = None # planes or timepoints that a network sees at a time, such as {axis: t, depth: 3, out: last}; by default planes
     scale:Any = None # (z, y, x) or (y, x), µm per voxel that all images are brought to; by default as stored
     classes:Any = None # target channels that are classes, or what they are made of, such as {'cell': ['nucleus', 'cytosol']}
     source_norm:Any = Normalization(level='fov') # normalisation of the source: a `Normalization`, or words such as 'percentile/fov'
@@ -433,6 +433,7 @@ def _as_lists(v):
     if isinstance(v, (list, tuple)): return [_as_lists(o) for o in v]
     return v.tolist() if isinstance(v, (np.ndarray, np.generic)) else v
 
+# %% ../nbs/39_experiment.ipynb #c028s
 def save_experiment(
     path, # YAML file
     x, # an experiment, or its sections

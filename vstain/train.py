@@ -180,7 +180,8 @@ def build_learner(
     metrics = pearson_metrics(tasks)
     with about(monitor=t.monitor): _check_monitor(t.monitor, metrics)
     fused = dls.device.type in ('cpu', 'cuda')
-    learn = StainLearner(dls, net, TaskLoss(tasks, net), partial(adamw, fused=fused), t.lr or net.backbone.lr, splitter=partial(decay_groups, wd=t.wd),
+    rate, groups = t.lr or net.backbone.lr, partial(decay_groups, wd=t.wd)
+    learn = StainLearner(dls, net, TaskLoss(tasks, net), partial(adamw, fused=fused), rate, splitter=groups,
                          cbs=[TrainEvalCallback(), LeanRecorder(), Precision(precision)], metrics=metrics, default_cbs=False)
     learn.began = {'began from': '/'.join(Path(t.init).absolute().parts[-3:])} if t.init else {}
     learn.manifest, learn.tasks, learn.logger = m, tasks, lambda row: None
@@ -257,7 +258,8 @@ def resolved_config(
     by_clock = minutes_of(t) and not x.data.patches_per_epoch
     window = x.data.window and spec.window.to_dict()
     data = replace(x.data, window=window, uri='manifest.csv' if stored else None, source=spec.source_channels, target=spec.target_channels,
-                   patch=list(spec.patch), out_depth=None if window else spec.out_depth, patches_per_epoch=None if by_clock else learn.dls.train.n)
+                   patch=list(spec.patch), out_depth=None if window else spec.out_depth,
+                   patches_per_epoch=None if by_clock else learn.dls.train.n)
     train = replace(t, minutes=minutes_of(t), lr=learn.lr, precision=learn.precision.precision, device=device_name(t.device),
                     init=t.init and str(Path(t.init).absolute()))
     return replace(x, data=data, train=train, out=replace(x.out, folder=str(x.out.folder)))
@@ -358,7 +360,8 @@ def _summary(learn):
     dls, spec = learn.dls, learn.dls.spec
     millions = sum(p.numel() for p in learn.model.parameters())/1e6
     name, train = learn.stainer_config[0]['backbone']['name'], plural(len(dls.train.dataset), 'field of view', 'fields of view')
-    return (f"{', '.join(spec.source_channels)} → {', '.join(c for o in learn.stainer_config[2] for c in o.channels)}: {name}, {millions:.2f} million parameters, "
+    stains = ', '.join(c for o in learn.stainer_config[2] for c in o.channels)
+    return (f"{', '.join(spec.source_channels)} → {stains}: {name}, {millions:.2f} million parameters, "
             f"patches of {' × '.join(map(str, spec.patch))}, {train} to train on, {len(dls.valid.dataset)} to validate, "
             f"on {dls.device} in {learn.precision.precision}\nrun: {learn.run}")
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PLACE', 'ROW', 'TYPES', 'DataSpec', 'pooling_size', 'full_step', 'as_window', 'Buffers', 'places', 'Batch', 'Patches',
-           'PatchLoader', 'read_ahead', 'dataloaders', 'window_boxes']
+           'PatchLoader', 'read_ahead', 'process_turn', 'dataloaders', 'window_boxes']
 
 # %% ../nbs/13_data.ipynb #c002
 import copy, itertools, math, threading, warnings, weakref
@@ -537,7 +537,7 @@ def __iter__(self:PatchLoader):
     self.before_iter()
     epoch, rows, first = self.epoch, self._order(), self._first
     self._first, self._given, self._rows = 0, first, rows
-    todo = [rows[i:i + self.bs] for i in range(first*self.bs, len(rows), self.bs)]
+    todo = self._mine([rows[i:i + self.bs] for i in range(0, len(rows), self.bs)])[first:]
     for i, b in enumerate(read_ahead(self._read, todo, self._threads()), first):
         self._given = i + 1
         yield self._finish(b, i)
@@ -561,9 +561,32 @@ def samples(self:PatchLoader,
     i:int, # number of the batch
 )->list: # names without repetition
     "Names of the samples that a batch was read from, of the pass that is under way or else of the last one"
-    rows = (self._order() if self._rows is None else self._rows)[i*self.bs:(i + 1)*self.bs]
+    rows, i = self._order() if self._rows is None else self._rows, self._numbered(i)
+    rows = rows[i*self.bs:(i + 1)*self.bs]
     which = np.stack([rows['source']['fov'], rows['truth']['fov']], 1)
     return list(dict.fromkeys(self.dataset.fovs[k].sample for k in which.ravel()))
+
+# %% ../nbs/13_data.ipynb #w031
+def process_turn()->tuple: # (number of this process, number of processes)
+    "Which of the processes of a distributed run this is; (0, 1) where there is one"
+    d = torch.distributed
+    return (d.get_rank(), d.get_world_size()) if d.is_available() and d.is_initialized() else (0, 1)
+
+@patch
+def _mine(self:PatchLoader, batches):
+    "The batches of this process"
+    me, of = process_turn()
+    whole = len(batches)//of*of if self.train and len(batches) >= of else len(batches)
+    return batches[:whole][me::of]
+
+@patch
+def _numbered(self:PatchLoader, i):
+    "The number in the epoch of this process's batch `i`"
+    me, of = process_turn()
+    return i*of + me
+
+@patch
+def __len__(self:PatchLoader): return len(self._mine(range(-(-self.n//self.bs))))
 
 # %% ../nbs/13_data.ipynb #c031
 @patch
@@ -589,7 +612,7 @@ def _finish(self:PatchLoader, b, i):
     tfms = [t for t in self.tfms if getattr(t, 'split_idx', None) in (None, 0 if self.train else 1)]
     if tfms:
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(rng_for(self.seed, 'transforms', self.epoch, i).integers(2**63)))
+            torch.default_generator.manual_seed(int(rng_for(self.seed, 'transforms', self.epoch, self._numbered(i)).integers(2**63)))
             b = Batch(zip(b, _transformed(tuple(b.values()), tfms)), b.rows, b.samples)
     return self.after_batch((b['source'], b))
 

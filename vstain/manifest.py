@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 
-from .core import (FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError,
+from .core import (axes_of, FormatError, ManifestError, MissingChannelError, MissingImageError, ShapeError, VstainError,
                          atomic_path, did_you_mean, foreign_json, n_cpus, plural, rng_for, validated, write_json)
 from .image import scale_text
 from .locations import CONTAINER_ENDINGS, TABLES, Location, datasplit_rows, locate
@@ -283,7 +283,6 @@ def _unpaired_rows(folder, roles, found):
 
 # %% ../nbs/11_manifest.ipynb #c034
 _NUMBERS = itertools.count() # an array's place is its own, whoever else holds the array
-_BY_NDIM = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
 
 def _array_image(a, axes, chosen, scale, uri):
     "An image of an array, a dictionary of arrays or an image; `chosen` are channels and what to call them"
@@ -296,9 +295,8 @@ def _whole_array(a, axes, scale, uri):
         if len(shapes) > 1: raise ShapeError(f"{uri}: channels differ in shape: " + ', '.join(f'{k} {p.shape}' for k, p in zip(a, parts)))
         return from_array(np.concatenate([p[:] for p in parts], 1), list(a), scale, uri=uri)
     a = np.asarray(a)
-    if a.dtype == object or a.ndim not in _BY_NDIM: raise FormatError(f'{uri}: an array of 2 to 5 axes is expected, not {a.dtype} of shape {a.shape}')
-    return from_array(a, None, scale, axes or _BY_NDIM[a.ndim], uri)
-
+    if a.dtype == object or not axes_of(a.ndim): raise FormatError(f'{uri}: an array of 2 to 5 axes is expected, not {a.dtype} of shape {a.shape}')
+    return from_array(a, None, scale, axes or axes_of(a.ndim), uri)
 
 # %% ../nbs/11_manifest.ipynb #c035
 @patch(cls_method=True)

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from safetensors import safe_open
 from safetensors.torch import save_file
 import vstain
-from .core import ArraySpec, Window, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, plural
+from .core import ArraySpec, Window, axes_of, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, plural
 from .core import as_device, atomic_files, did_you_mean, foreign_json, validated, write_json
 from .classes import class_parts
 from .image import Image, find_channels, scale_text
@@ -432,8 +432,6 @@ def stack(self:Stainer,
         yield from blend(planes[0], y) if blend else [(i, y[:, 0])]
 
 # %% ../nbs/33_model.ipynb #c052
-_kinds = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
-
 @patch
 def __call__(self:Stainer,
     array, # source intensities: YX or ZYX (one source channel), CZYX, TCZYX; or an `Image`, whose channels are taken by name
@@ -459,8 +457,8 @@ def _any_known(x): return any((np.abs(plane) < _MOST).any() for t in x for c in 
 
 @patch
 def _as_tczyx(self:Stainer, x):
-    n, kind = len(self.source_channels), _kinds.get(x.ndim)
-    if kind is None or x.dtype.kind not in 'buif': raise ShapeError(f'cannot stain an array of {x.ndim} axes and type {x.dtype}; give numbers with axes {", ".join(_kinds.values())}')
+    n, kind = len(self.source_channels), axes_of(x.ndim)
+    if kind is None or x.dtype.kind not in 'buif': raise ShapeError(f'cannot stain an array of {x.ndim} axes and type {x.dtype}; give numbers with axes {", ".join(map(axes_of, range(2, 6)))}')
     if not x.size: raise ShapeError(f'cannot stain an empty array, of shape {x.shape}')
     if 'C' not in kind and n > 1: raise ShapeError(f'an array of axes {kind} has one channel, this stainer needs {n} ({", ".join(self.source_channels)}); give it as CZYX')
     x = x.reshape({'YX': (1, 1, 1), 'ZYX': (1, 1), 'CZYX': (1,), 'TCZYX': ()}[kind] + x.shape)

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import numpy as np, tensorstore as ts, tifffile
 from fastcore.basics import patch
 
-from .core import (AXES, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputError,
+from .core import (AXES, axes_of, FormatError, MissingChannelError, MissingExtraError, MissingImageError, OutputError,
     OutputExistsError, ShapeError, UnreachableError, VstainError, check_axes, check_memory, did_you_mean, locked, need,
     read_json, take_place, temp_beside, to_tczyx, within, write_json, writing)
 from .containers import (absent_chunks, array_axes, array_place, as_ngff, check_array, check_inside, check_sizes,
@@ -85,13 +85,11 @@ def _open_ngff(group, level=0, axes=None, uri=None, found=None):
 def _attrs_now(group): return ome_attrs(group)[0]
 
 # %% ../nbs/10_store.ipynb #c012
-_GUESS = {2: 'YX', 3: 'ZYX', 4: 'CZYX', 5: 'TCZYX'}
-
 def _if_time(axes): return {'YXC': 'TYX', 'ZYX': 'TYX', 'CZYX': 'TZYX', 'TCZYX': 'TZCYX'}[axes]
 
 def _guess_axes(shape, where):
     "Axes by their number; three or four last ones of a picture are colours"
-    axes = 'YXC' if len(shape) == 3 and shape[2] in (3, 4) < shape[:2] else _GUESS.get(len(shape))
+    axes = 'YXC' if len(shape) == 3 and shape[2] in (3, 4) < shape[:2] else axes_of(len(shape))
     if axes is None: raise FormatError(f"{where}: an image has 2 to 5 axes, this array has the shape {shape}")
     if len(shape) > 2: warnings.warn(f"{where}: nothing tells the axes of {shape}; they are taken for {axes}; say axes={_if_time(axes)!r} if the first is time, axes={axes!r} if not")
     return axes

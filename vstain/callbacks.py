@@ -161,18 +161,20 @@ def of_rank_0(
 )->list: # the numbers that rank 0 gave, in every process of a distributed run; all of them must call
     "Let the first of several processes decide"
     if not is_distributed(): return list(numbers)
-    device = 'cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu'
-    t = torch.tensor(numbers, dtype=torch.float64, device=device)
+    t = torch.tensor(numbers, dtype=torch.float64, device=_shared_device())
     torch.distributed.broadcast(t, 0)
     return t.tolist()
 
 def sum_over_ranks(
-    t:Tensor, # of this process, on the device that processes talk over
+    t:Tensor, # of this process
 )->Tensor: # of all; every process must call
     "Add up what the processes of a distributed run have"
     if not is_distributed(): return t
-    t = t.clone(); torch.distributed.all_reduce(t)
-    return t
+    out = t.to(_shared_device(), copy=True)
+    torch.distributed.all_reduce(out)
+    return out.to(t.device)
+
+def _shared_device(): return 'cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu'
 
 # %% ../nbs/40_callbacks.ipynb #c009
 class LeanRecorder(Recorder):
@@ -185,6 +187,7 @@ class LeanRecorder(Recorder):
     def before_fit(self):
         super().before_fit()
         self._waiting, self.learn.smooth_loss = [], float('nan')
+        if isinstance(self.learn.loss_func, TaskLoss): self.loss.weights = {n: t.weight for n, t in self.learn.loss_func.tasks.items()}
 
     def after_batch(self):
         learn = self.learn
@@ -279,31 +282,30 @@ def channels_of(
 # %% ../nbs/40_callbacks.ipynb #c012a
 class KnownLoss(Metric):
     "Mean loss over the known voxels of the validation set, summed over tasks; without truth, over its samples"
-    name = 'loss'
+    name, weights = 'loss', dict(stain=1.) # of each task, as the recorder finds them
     def reset(self):
         "Begin a validation"
-        self.sums, self.weights = {}, {} # task → sum of losses, each by its known voxels, and their number; weight of the task
+        self.sums = {} # task → sum of losses, each by its known voxels, and their number
     def accumulate(self,
         learn, # `Learner`, after a batch
     ):
         "Add a batch, without waiting for the device"
-        loss = learn.loss_func
-        if isinstance(loss, TaskLoss):
-            for name, n in loss.known.items(): self._add(name, loss.parts[name], n, loss.tasks[name].weight)
+        if isinstance(learn.loss_func, TaskLoss):
+            for name, n in learn.loss_func.known.items(): self._add(name, learn.loss_func.parts[name], n)
             return
         batch = maps_and_batch(learn)[1]
         n = known(batch['target'], batch.get('weight'))[1].sum() if batch else learn.loss.new_tensor(len(learn.xb[0]))
         self._add('stain', learn.loss, n)
-    def _add(self, name, loss, n, weight=1.):
+    def _add(self, name, loss, n):
         dtype = torch.float32 if loss.device.type == 'mps' else torch.float64
         n, mean = n.to(dtype), loss.detach().float().mean().to(dtype)
-        add = torch.stack([torch.where(n > 0, mean*n, 0.), n])
-        self.sums[name], self.weights[name] = self.sums.get(name, 0.) + add, weight
+        self.sums[name] = self.sums.get(name, 0.) + torch.stack([torch.where(n > 0, mean*n, 0.), n])
     def reduce(self,
         total, # function: tensor → its sum over all processes
     ):
         "Bring together what several processes added up"
-        self.sums = {name: total(v) for name, v in self.sums.items()}
+        none = torch.zeros(2, dtype=torch.float64)
+        self.sums = {name: total(self.sums.get(name, none)) for name in self.weights}
     @property
     def means(self)->dict: # task → mean loss; without those of which nothing is known
         "Mean loss of each task"
@@ -314,12 +316,17 @@ class KnownLoss(Metric):
         means = self.means
         return sum(self.weights[name]*v for name, v in means.items()) if means else None
 
+# %% ../nbs/40_callbacks.ipynb #c012b
 class _OneLoss(Metric):
     "One task's part of the validation loss"
     name = property(lambda self: f'{self.task}_loss')
     value = property(lambda self: self.of and self.of.means.get(self.task))
     def __init__(self, task): self.task, self.of = task, None
-    def accumulate(self, learn): self.of = learn.recorder.loss
+    def accumulate(self,
+        learn, # `Learner`, after a batch
+    ):
+        "Find the losses of all tasks"
+        self.of = learn.recorder.loss
 
 def task_losses(
     tasks:dict, # name → `Task`
@@ -373,7 +380,7 @@ class TaskMetric(Metric):
     def reduce(self,
         total, # function: tensor → its sum over all processes
     ):
-        "Bring together what several processes added up"
+        "Bring together what several processes added up; each is asked, also where it had no batch"
 
 class PearsonMetric(TaskMetric):
     "Pearson's r per channel over all known voxels of the validation set; its value is their mean"
@@ -397,7 +404,8 @@ class PearsonMetric(TaskMetric):
         total, # function: tensor → its sum over all processes
     ):
         "Bring together what several processes added up"
-        if isinstance(self.sums, Tensor): self.sums = total(self.sums)
+        none = torch.zeros(6, len(self.channels), dtype=torch.float64)
+        self.sums = total(self.sums if isinstance(self.sums, Tensor) else none)
 
 # %% ../nbs/40_callbacks.ipynb #c019a
 def _six_sums(pred, truth, weight):
@@ -954,6 +962,7 @@ def of_today(
     for prefix in ('model.', 'callback.ema.'): tensors = named_as_today(tensors, names, prefix)
     return tensors
 
+# %% ../nbs/40_callbacks.ipynb #c053l
 def load_state(
     learn, # `Learner` made like the one that was saved
     path, # file from `save_state`

@@ -277,7 +277,7 @@ def evaluate(
     on_disk = isinstance(prediction, (str, Path))
     there = find_fovs(prediction) if on_disk else prediction # what is missing is told before anything is asked of the truth
     out, name = _score_table(prediction, out, overwrite)
-    listed = _listed(there, suffix)
+    listed = _outputs_of(there, suffix)
     todo, m = get_metrics(metrics), _with_truth(truth, listed, there, target, suffix)
     pairs = [pair for role in _roles(listed) for pair in pair_up(there, m, suffix, classes, role=role)]
     ranges = _ranges(data_range, list(dict.fromkeys(c for pair in pairs for c in pair.channels)))
@@ -333,7 +333,7 @@ def _metadata(row):
     return {k: v for k, v in row.items() if k not in taken}
 
 # %% ../nbs/62_evaluate.ipynb #e626
-def _listed(prediction, suffix):
+def _outputs_of(prediction, suffix):
     "The outputs that a prediction lists, as its first field of view has them; None where it lists none"
     first = next(iter(prediction.values()), None) if isinstance(prediction, dict) else prediction
     if isinstance(prediction, FOVs): first = next((u for u in prediction.paths.values() if not Path(u).is_dir() or finished(u)), None)
@@ -519,7 +519,7 @@ def fit(self:Ridge,
     for i, t in progress(jobs, 'ridge', enabled=show_progress):
         y = self._truth(grids[i], t)
         drawn = rng_for(self.seed, 'ridge', m[i]['sample'], t).random(y.shape[1:]) < self.n_voxels / len(jobs) / y[0].size
-        for rows, f in self.strips(self._source(grids[i], t)): self._add(f, y[:, :, rows], drawn[:, rows], m[i]['sample'])
+        for rows, f in self.strips(self._source(grids[i], t)): self._take_in(f, y[:, :, rows], drawn[:, rows], m[i]['sample'])
     if any(s.n < 2 for s in self.sums): raise ManifestError('ridge regression: the truth of a target channel is known nowhere')
     self.weights = np.stack([s.solve(self.alpha) for s in self.sums])
     return self
@@ -556,7 +556,7 @@ def _source(self:Ridge, images, t):
 
 # %% ../nbs/62_evaluate.ipynb #c048
 @patch
-def _add(self:Ridge, f, y, drawn, sample):
+def _take_in(self:Ridge, f, y, drawn, sample):
     "Take in the drawn voxels of a strip"
     for z in range(y.shape[1]):
         x = np.concatenate([self.window(f[:, :, drawn[z]], z, y.shape[1]), np.ones((1, drawn[z].sum()), np.float32)]).T

@@ -132,17 +132,17 @@ def forget(self:PlaneRing):
     if self.map is not None and hasattr(mmap, 'MADV_DONTNEED'): self.map.madvise(mmap.MADV_DONTNEED)
 
 # %% ../nbs/50_infer.ipynb #c023
-class _Window(NamedTuple):
-    "What a window does, its planes counted through all stacks"
+class _Planes(NamedTuple):
+    "A window's planes, counted through all stacks"
     reads:list # planes that it reads
     makes:list # planes that it makes
     ends:list # those of them that no later window makes
 
-def _numbered(windows, stacks, n_in, n_out):
+def _counted(windows, stacks, n_in, n_out):
     "The windows of stacks of `n_in` planes, of which `n_out` are made"
     all_of = [([s*n_in + i for i in src], [s*n_out + i for i in out]) for s in range(stacks) for src, out in windows]
     later = [out[0] for _, out in all_of[1:]] + [math.inf]
-    found = [_Window(src, out, [i for i in out if i < first]) for (src, out), first in zip(all_of, later)]
+    found = [_Planes(src, out, [i for i in out if i < first]) for (src, out), first in zip(all_of, later)]
     in_order = all(a.reads[0] <= b.reads[0] for a, b in zip(found, found[1:]))
     if not in_order or [i for w in found for i in w.ends] != list(range(stacks*n_out)):
         raise ShapeError(f'windows must come in order and make each of {plural(n_out, "plane")}; these make {[out for _, out in windows]}')
@@ -180,7 +180,7 @@ class _ReadAhead:
         first:int, # the first plane that will be read
     ):
         "Go on, as planes before `first` are done with"
-        for i in range(len(self.asked), min(self.n, first + self.ring.slots)): self.asked.append(self.reader.submit(self._plane, i))
+        for i in range(len(self.asked), min(self.n, first + self.ring.slots)): self.asked.append(self.reader.submit(self._read_plane, i))
     def all_asked(self):
         "Has the last plane been asked for?"
         return len(self.asked) == self.n
@@ -189,7 +189,7 @@ class _ReadAhead:
     ): # is some of them unknown in part?
         "Wait for planes"
         return any([self.asked[i].result() for i in planes])
-    def _plane(self, i):
+    def _read_plane(self, i):
         unknown = False
         for ys, xs in self.blocks:
             block = self.read(i, ys, xs)
@@ -216,8 +216,8 @@ class _WriteBehind:
         i:int, # the plane after that which was ended last
     ):
         "Have plane `i` written"
-        self.written.append(self.writer.submit(self._plane, i))
-    def _plane(self, i):
+        self.written.append(self.writer.submit(self._write_plane, i))
+    def _write_plane(self, i):
         for ys, xs in self.blocks:
             self.write(i, ys, xs, self.ring.take(i, ys, xs))
             self.ring.forget()
@@ -243,7 +243,7 @@ class Stream:
     ):
         (n_in, *yx), n_out = shape, 1 + windows[-1][1][-1]
         fine, ends = [zoom*n for n in yx], np.cumsum([0, *outputs.values()]).tolist()
-        self.windows, self.projection = _numbered(windows, stacks, n_in, n_out), n_out < n_in
+        self.windows, self.projection = _counted(windows, stacks, n_in, n_out), n_out < n_in
         self.share = Counter(i for w in self.windows for i in w.makes)
         self.predictor, self.device, self.n_in, self.zoom = predictor, torch.device(device), stacks*n_in, zoom
         self.outputs = dict(zip(outputs, map(slice, ends, ends[1:])))
@@ -684,13 +684,13 @@ _SAME = dict(stainer='another stainer', source_identity='other voxels', dtype='a
              tile='another tile', halo='another halo', scale='another scale', grid='another grid',
              coefficients='other statistics of intensity')
 
-def _told(v):
+def _taken_of(v):
     "What is compared of an entry: of a precision that was chosen, the one that was taken"
     return v.get('taken') if isinstance(v, dict) and 'taken' in v else v
 
 def _check_same(path, was, now):
     "Raise `OutputExistsError`, which says what differs, where an output was made otherwise than it would be now"
-    both = {k: (_told(was.get(k)), _told(v)) for k, v in now.items() if k in _SAME}
+    both = {k: (_taken_of(was.get(k)), _taken_of(v)) for k, v in now.items() if k in _SAME}
     differs = {k: (a, b) for k, (a, b) in both.items() if not _alike(a, b)}
     said = [_SAME[k] + (f' ({a}, now {b})' if len(f'{a}{b}') < 60 else '') for k, (a, b) in differs.items()]
     if said: raise OutputExistsError(f"{path} was made with {', '.join(said)}; resume goes on only with what this very run would write. Choose another out= or say overwrite=True")
@@ -774,7 +774,7 @@ def done(self:PredictedFOV)->bool: # raises `OutputExistsError` where something 
     was = _provenance(self.path) or {}
     now = {**(self.attrs or {}), **self._of_this()}
     precision = now.pop('precision', None)
-    if _told(precision) is not None and precision.get('asked') != 'fast': now['precision'] = precision # else whatever was taken
+    if _taken_of(precision) is not None and precision.get('asked') != 'fast': now['precision'] = precision # else whatever was taken
     _check_same(self.path, was, now)
     by = [n for n in self.fov.names if self.fov.stored(n) or n not in was.get('measured', [])]
     if by:

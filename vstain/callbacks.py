@@ -147,8 +147,8 @@ def get_preds(self:StainLearner,
 )->tuple: # predictions (task → maps), and what they were made from (role → tensor), of all batches on the CPU
     "Predict a whole loader"
     made = [(self.predicted(b), b[1]) for b in (self.dls[ds_idx] if dl is None else dl)]
-    def _whole(dicts): return {k: torch.cat([d[k].cpu().as_subclass(Tensor) for d in dicts]) for k in dicts[0]}
-    return tuple(_whole(d) for d in zip(*made))
+    def _joined_up(dicts): return {k: torch.cat([d[k].cpu().as_subclass(Tensor) for d in dicts]) for k in dicts[0]}
+    return tuple(_joined_up(d) for d in zip(*made))
 
 # %% ../nbs/40_callbacks.ipynb #c007d
 def is_distributed()->bool:
@@ -291,12 +291,12 @@ class KnownLoss(Metric):
     ):
         "Add a batch, without waiting for the device"
         if isinstance(learn.loss_func, TaskLoss):
-            for name, n in learn.loss_func.known.items(): self._add(name, learn.loss_func.parts[name], n)
+            for name, n in learn.loss_func.known.items(): self._count(name, learn.loss_func.parts[name], n)
             return
         batch = maps_and_batch(learn)[1]
         n = known(batch['target'], batch.get('weight'))[1].sum() if batch else learn.loss.new_tensor(len(learn.xb[0]))
-        self._add('stain', learn.loss, n)
-    def _add(self, name, loss, n):
+        self._count('stain', learn.loss, n)
+    def _count(self, name, loss, n):
         dtype = torch.float32 if loss.device.type == 'mps' else torch.float64
         n, mean = n.to(dtype), loss.detach().float().mean().to(dtype)
         self.sums[name] = self.sums.get(name, 0.) + torch.stack([torch.where(n > 0, mean*n, 0.), n])
@@ -736,10 +736,10 @@ class EMA(Callback):
     ): self.decay, self._in, self._norms, self._seen = decay, False, [], deque(maxlen=batches)
 
     def before_fit(self):
-        if 'average' not in vars(self): self.average = {k: v.detach().clone() for k, v in self._floats().items()}
+        if 'average' not in vars(self): self.average = {k: v.detach().clone() for k, v in self._averaged().items()}
         self._keeps = any(isinstance(m, _BatchNorm) for m in self.model.modules())
 
-    def _floats(self): return {k: v for k, v in self.model.state_dict().items() if v.is_floating_point()}
+    def _averaged(self): return {k: v for k, v in self.model.state_dict().items() if v.is_floating_point()}
     def after_batch(self):
         if not self.learn.training: return
         if self._keeps: self._seen.append((self.learn.iter, self.learn.xb))
@@ -796,7 +796,7 @@ def load_state_dict(self:EMA,
     state:dict, # from `state_dict`
 ):
     "Continue with a stored average"
-    self.average = {k: _like(state[k], v) for k, v in self._floats().items()}
+    self.average = {k: _laid_out_as(state[k], v) for k, v in self._averaged().items()}
     device = next(self.model.parameters()).device
     self._seen.clear()
     self._seen.extend((i, tuple(x.to(device) for x in xb)) for i, xb in state.get('batches seen', []))
@@ -975,7 +975,7 @@ def load_state(
     state, params = _torch_opt(learn.opt).state, [p for ps in learn.opt.param_lists for p in ps]
     for i, p in enumerate(params):
         saved = _joined(f'opt.{i}', rest['opt'][str(i)], tensors)
-        here = {k: _like(v, p) if isinstance(v, Tensor) else v for k, v in saved.items()}
+        here = {k: _laid_out_as(v, p) if isinstance(v, Tensor) else v for k, v in saved.items()}
         if here: state[p] = here
     for g, saved in zip(_groups(learn.opt), rest['groups']):
         g.update({k: tuple(v) if isinstance(g.get(k), tuple) else v for k, v in unpack(saved, tensors).items()})
@@ -1000,7 +1000,7 @@ def _joined(prefix, rest, tensors):
     out = unpack(rest, tensors)
     return {k[len(prefix) + 1:]: v for k, v in tensors.items() if k.startswith(f'{prefix}.')} | out
 
-def _like(v, p):
+def _laid_out_as(v, p):
     "`v` on the device of the parameter, and laid out in memory like it, as fused optimisers expect"
     return torch.empty_like(p, dtype=v.dtype, requires_grad=False).copy_(v) if v.shape == p.shape else v.to(p.device)
 
@@ -1177,7 +1177,7 @@ class Previews(Callback):
         if self._due: self.save()
 
 # %% ../nbs/40_callbacks.ipynb #c070
-def _middle(v):
+def _central_plane(v):
     "(C, Y, X) from (C, Z, Y, X): the central plane"
     return v[:, v.shape[1]//2] if v.ndim == 4 else v
 
@@ -1200,9 +1200,9 @@ def draw(self:Previews):
 @patch
 def _panels_of(self:Previews, x, tasks):
     "(image, title, colours, limits) of the pictures of a sample"
-    panels = [(v, _title_of(self.sources, k, 'source'), SOURCE, None) for k, v in enumerate(_middle(x))]
+    panels = [(v, _title_of(self.sources, k, 'source'), SOURCE, None) for k, v in enumerate(_central_plane(x))]
     for n, (truth, maps) in tasks.items():
-        for k, (a, b) in enumerate(zip(_middle(truth), _middle(maps))):
+        for k, (a, b) in enumerate(zip(_central_plane(truth), _central_plane(maps))):
             name, lim = _title_of(self.names.get(n, ()), k, 'target'), contrast_limits(a if a.isfinite().any() else b)
             panels += [(a, name, STAIN, lim), (b, f'{name}, predicted', STAIN, lim)]
     return panels

@@ -171,7 +171,7 @@ class Batches:
     "Our batches as the items of a torch Dataset, for worker processes"
     def __init__(self, loader): self.patches, self.where, self.size = loader.dataset, loader.plan(0), loader.size
     def __len__(self): return len(self.where)//BS
-    def __getitem__(self, i): return tuple(self.patches.batch(self.where[i*BS:(i + 1)*BS], self.size))
+    def __getitem__(self, i): return tuple(self.patches.batch(self.where[i*BS:(i + 1)*BS], self.size).values())
 
 
 def compare_workers(a):

@@ -71,7 +71,7 @@ def ours(b, steps, ema=False):
     from fastai.callback.core import TrainEvalCallback
     from vstain.callbacks import (EMA, EpochSeed, LeanRecorder, Precision, Progress, Schedule, StainLearner, StopOnNaN, one_cycle,
                                   parameter_groups, pearson_metrics)
-    from vstain.data import Batch
+    from vstain.patches import Batch
     from vstain.tasks import TaskLoss
     from vstain.train import adamw
     tasks, net = regression(), network()

@@ -178,8 +178,9 @@ def windows(self:Window,
     d, what = self.depth, dict(z='plane', t='timepoint')[self.axis]
     if n < d or (self.out == 'projection' and n != d):
         needs = 'projects' if self.out == 'projection' else 'needs at least'
-        hint = f'choose {d} of them' if n > d else f'give more {what}s, or train with a {"patch" if self.axis == "z" else "window"} of fewer'
-        raise ShapeError(f'this stainer {needs} {plural(d, what)}, the {"stack" if self.axis == "z" else "series"} has {n}; {hint}')
+        stack, size = ('stack', 'patch') if self.axis == 'z' else ('series', 'window')
+        hint = f'choose {d} of them' if n > d else f'give more {what}s, or train with a {size} of fewer'
+        raise ShapeError(f'this stainer {needs} {plural(d, what)}, the {stack} has {n}; {hint}')
     if not 0 < step <= d: raise ConfigError(f'a step of {step} leaves {what}s out; it must be between 1 and the depth, {d}')
     if self.out == 'projection': return [(list(range(d)), [0])]
     if self.out == 'all':

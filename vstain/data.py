@@ -234,7 +234,7 @@ def samples(self:PatchLoader,
     i:int, # number of the batch
 )->list: # names without repetition
     "Names of the samples that a batch was read from, of the pass that is under way or else of the last one"
-    rows, i = self._order() if self._rows is None else self._rows, self._numbered(i)
+    rows, i = self._order() if self._rows is None else self._rows, self._in_epoch(i)
     rows = rows[i*self.bs:(i + 1)*self.bs]
     which = np.stack([rows['source']['fov'], rows['truth']['fov']], 1)
     return list(dict.fromkeys(self.dataset.fovs[k].sample for k in which.ravel()))
@@ -253,7 +253,7 @@ def _mine(self:PatchLoader, batches):
     return batches[:whole][me::of]
 
 @patch
-def _numbered(self:PatchLoader, i):
+def _in_epoch(self:PatchLoader, i):
     "The number in the epoch of this process's batch `i`"
     me, of = process_turn()
     return i*of + me
@@ -285,7 +285,8 @@ def _finish(self:PatchLoader, b, i):
     tfms = [t for t in self.tfms if getattr(t, 'split_idx', None) in (None, 0 if self.train else 1)]
     if tfms:
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(rng_for(self.seed, 'transforms', self.epoch, self._numbered(i)).integers(2**63)))
+            rng = rng_for(self.seed, 'transforms', self.epoch, self._in_epoch(i))
+            torch.default_generator.manual_seed(int(rng.integers(2**63)))
             b = Batch(zip(b, _transformed(tuple(b.values()), tfms)), b.rows, b.samples)
     return self.after_batch((b['source'], b))
 
@@ -333,7 +334,7 @@ def dataloaders(
     sampler, windows = _sampler(sampler, foreground), cache if isinstance(cache, WindowBuffer) else None
     _check_streams(windows, preload, window)
     kept, scale, classes, step = _cache(cache), full_scale(scale), class_parts(classes), full_step(step)
-    roles = _roles(m, sampler, classes, labels, target)
+    roles = _channels_by_role(m, sampler, classes, labels, target)
     fovs = _open_fovs(m, roles, kept, scale, classes, windows, labels, target, step, strict)
     spec, coefs = _make_spec(m, fovs, (patch, out_depth, largest, window), (source_norm, target_norm), tfms, labels)
     if preload: _preload(fovs)
@@ -403,7 +404,7 @@ def _by_split(m, fovs):
         if not js: raise ManifestError(f"no sample is in the split {s!r}: of {len(m)}, {there}; make the splits with m.split(valid=.2), or by a column 'split'")
     return out
 
-def _roles(m, sampler, classes, labels, target):
+def _channels_by_role(m, sampler, classes, labels, target):
     "Role → names of the channels to open, those that are there where none is named"
     listed = m.channels('target') if target else []
     if target and not listed: raise ManifestError("the manifest has no target channels to learn; build it with target=…")

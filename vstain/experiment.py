@@ -49,7 +49,7 @@ class TrainSection:
     "How the network learns"
     epochs:Any = None # train so many epochs with a one-cycle schedule; several numbers are as many cycles
     minutes:float|None = None # or so many minutes, validation included; 10 where neither is given
-    lr:Any = None # highest learning rate, 'find', or {'backbone': rate, 'heads': rate}; by default what suits the network, such as 2e-3 for a U-Net
+    lr:Any = None # highest learning rate, 'find', or {'backbone': rate, 'heads': rate}; by default the network's own, 2e-3 for a U-Net
     wd:float = .05 # weight decay of AdamW, on weights only
     bs:Any = 8 # patches in a batch
     loss:Any = 'mse' # 'mse', 'l1', 'mixed', dict(name=…, options…), or a module
@@ -343,7 +343,7 @@ def complete(
         if not said.keys() >= set(_INHERITED): values |= inherited(init)
     for k, v in said.items():
         with about(**{k: v}): values[k] = _said_of(k, v, values[k], k in given)
-    values['model'] = _network(values['model'])
+    values['model'] = _network_options(values['model'])
     return Experiment(**{s: _section(s, values) for s in SECTION_NAMES})
 
 # %% ../nbs/39_experiment.ipynb #c024
@@ -369,7 +369,7 @@ def _normalization(said, had):
     if wrong := [k for k in said if k not in names]: raise ConfigError(f'a normalisation has no {wrong[0]!r}; {did_you_mean(wrong[0], names)}')
     return replace(had, **said)
 
-def _network(model):
+def _network_options(model):
     "A network as its name and options; one of your own is made known by its name"
     with about(model=model):
         options = dict(model) if isinstance(model, dict) else dict(name=model)

@@ -57,16 +57,16 @@ def on_one_grid(
 )->dict: # role → `Image`; raises `ShapeError`
     "The images of a sample on one grid, lazily; with `zoom` that of the truth is so many times finer"
     _check_scale(images, scale, sample)
-    have = {r: [(n, *(v and v[k] for v in (i.scale, i.translation))) for k, n in enumerate(i.shape[2:])] for r, i in images.items()}
+    have = {r: _axes_of(i) for r, i in images.items()}
     want = {r: list(h) for r, h in have.items()}
     for k, name in enumerate('ZYX'):
         finer = {r: zoom if k and r != 'source' else 1 for r in have}
-        axes = {r: _coarser(h[k], finer[r]) for r, h in have.items() if k or h[k][0] > 1}
+        axes = {r: _coarser_axis(h[k], finer[r]) for r, h in have.items() if k or h[k][0] > 1}
         try: grid = grid_axis(axes, scale and scale[k]) if axes else None
         except ShapeError as e:
             where = ', '.join(images[r].uri for r in axes)
             raise ShapeError(f"sample {sample}: along {name} its images {e} ({where})") from None
-        for r in axes if grid else (): want[r][k] = _finer(grid, finer[r])
+        for r in axes if grid else (): want[r][k] = _finer_axis(grid, finer[r])
     _warn_sizes(have, want, sample, images)
     return {r: i if want[r] == have[r] else _placed(i, have, want[r], r in nearest) for r, i in images.items()}
 
@@ -78,17 +78,24 @@ def _check_scale(images, scale, sample):
         if scale[0] and i.shape[2] > 1 and not i.scale[0]:
             raise ShapeError(f"{asked} distance of planes of the {r} {i.uri} is unknown; say scale=(None, y, x), or the distance in the manifest's column {r}_scale")
 
-def _coarser(axis, k):
+# %% ../nbs/12d_fields.ipynb #c007b
+def _axes_of(img):
+    "(n, s, t) along z, y and x: voxels, their size and the centre of the first, in µm; None where unknown"
+    scale, first = (v or (None,)*3 for v in (img.scale, img.translation))
+    return list(zip(img.shape[2:], scale, first))
+
+def _coarser_axis(axis, k):
     "An axis (n, s, t) in voxels of which each is k"
     n, s, t = axis
     return axis if k == 1 or s is None else (n//k, s*k, None if t is None else t + s*(k - 1)/2)
 
-def _finer(axis, k):
+def _finer_axis(axis, k):
     "An axis (n, s, t) in voxels of which k are one"
     n, s, t = axis
     return axis if k == 1 else (n*k, s/k, t - s/k*(k - 1)/2)
 
 def _placed(img, have, want, nearest):
+    "An image resampled to a grid; one without a place begins where the others count from"
     n, s, t = zip(*want)
     if img.translation is None:
         known = [any(h[k][2] is not None for h in have.values()) for k in range(3)]
@@ -97,6 +104,7 @@ def _placed(img, have, want, nearest):
     return resample(img, s, n, t, nearest, 'edge')
 
 def _warn_sizes(have, want, sample, images):
+    "Say where as many voxels have another size"
     same = len({tuple(a[0] for a in h[1:]) for h in have.values()}) == 1
     if same and want != have and len({i.scale for i in images.values()}) > 1:
         scales = ', '.join(f'{r} {i.scale}' for r, i in images.items())
@@ -157,7 +165,9 @@ def _varies(self:Fov, role, name, measured):
 def _numbers(self:Fov, img, role, listed):
     "Numbers of the wanted channels in the image of a role, None for one that the row does not list"
     if role in ('weight', 'labels'): return img.indices(listed or None)
-    if role == 'target' and (listed or self.classes): return [img.index(c) if c in (listed or img.channels) else None for c in self.channels[role]]
+    if role == 'target' and (listed or self.classes):
+        there = listed or img.channels
+        return [img.index(c) if c in there else None for c in self.channels[role]]
     return img.indices(self.channels[role])
 
 @patch
@@ -195,7 +205,9 @@ def arrays(self:Fov,
 )->list: # (T, Z, Y, X) for each channel, or None
     "The channels of a role, opened at the first call"
     with self._lock:
-        if role not in self._data: self._data[role] = self._spread(role, lambda cs: channel_arrays(self.images[role], cs, self.cache, self.preload))
+        if role not in self._data:
+            def _opened(numbers): return channel_arrays(self.images[role], numbers, self.cache, self.preload)
+            self._data[role] = self._spread(role, _opened)
         return self._data[role]
 
 @patch
@@ -248,8 +260,12 @@ def coarse(self:Fov,
     full = self.images[role].shape[2:]
     for img in self.images[role].pyramid[:0:-1]:
         small = tuple(max(1, round(b*m/n)) for b, n, m in zip(size, full, img.shape[2:]))
-        if min(small[1:]) >= 4 and all(-(-n//b) == -(-m//s) for n, b, m, s in zip(full, size, img.shape[2:], small)):
-            return (lambda t, z, y: self._stacked(role, self._spread(role, lambda cs: list(img.read(t, cs, z, y)[0])))), small, img.shape[2:]
+        as_many = all(-(-n//b) == -(-m//s) for n, b, m, s in zip(full, size, img.shape[2:], small))
+        if not as_many or min(small[1:]) < 4: continue
+        def _planes(t, z, y):
+            parts = self._spread(role, lambda numbers: list(img.read(t, numbers, z, y)[0]))
+            return self._stacked(role, parts)
+        return _planes, small, img.shape[2:]
 
 @patch
 def keep(self:Fov,

@@ -161,6 +161,7 @@ class Elastic(Resampled):
         "The displaced positions"
         return displaced_positions(displacement(d['knots'].to(device), size))
 
+# %% ../nbs/20a_geometry.ipynb #c017b
 @patch
 def finer(self:Elastic,
     d:dict, # draws

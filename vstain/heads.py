@@ -29,13 +29,16 @@ class Output:
         if not self.channels or len(set(self.channels)) != len(self.channels):
             raise ConfigError(f'output {self.name} needs channels with different names, not {list(self.channels)}')
         norm = self.norm and {c: tuple(map(float, v)) for c, v in self.norm.items()}
-        if norm and (missing := [c for c in self.channels if c not in norm]): raise ConfigError(f"output {self.name} has no normalisation of {', '.join(missing)}")
-        for name, v in dict(channels=tuple(self.channels), step=tuple(self.step), norm=norm or None).items(): object.__setattr__(self, name, v)
+        missing = [c for c in self.channels if c not in norm] if norm else []
+        if missing: raise ConfigError(f"output {self.name} has no normalisation of {', '.join(missing)}")
+        settled = dict(channels=tuple(self.channels), step=tuple(self.step), norm=norm or None)
+        for name, v in settled.items(): object.__setattr__(self, name, v)
 
     @property
     def names(self)->list:
         "Names of its channels on disk"
-        return [f"{c}_{'prediction' if self.kind == 'intensity' else self.kind}" for c in self.channels]
+        ending = 'prediction' if self.kind == 'intensity' else self.kind
+        return [f'{c}_{ending}' for c in self.channels]
     @property
     def zoom(self)->int:
         "Voxels along y and x for one of the source"
@@ -73,15 +76,19 @@ def register_head(
 
 class Head(nn.Module):
     "Base of heads; a child makes its layers in `__init__` and runs them in `forward`"
-    kind, activates, name = 'intensity', 'identity', 'stain' # of its maps; of the activation, for those who read model.json; of the head
+    kind = 'intensity' # of its maps
+    activates = 'identity' # its activation, for those who read model.json
+    name = 'stain' # of the head
     def __init__(self,
         channels:list, # names of what it maps
         out_depth:int=1, # planes out: 1, or as many as go in
         zoom:int=1, # voxels out along y and x for one of the source
     ):
         super().__init__()
-        if not channels or len(set(channels)) != len(channels): raise ConfigError(f'a head needs channels with different names, not {list(channels)}')
-        if isinstance(zoom, bool) or not isinstance(zoom, int) or not 1 <= zoom <= 16: raise ConfigError(f'zoom must be a whole number from 1 to 16, not {zoom!r}')
+        if not channels or len(set(channels)) != len(channels):
+            raise ConfigError(f'a head needs channels with different names, not {list(channels)}')
+        whole = isinstance(zoom, int) and not isinstance(zoom, bool)
+        if not whole or not 1 <= zoom <= 16: raise ConfigError(f'zoom must be a whole number from 1 to 16, not {zoom!r}')
         self.channels, self.out_depth, self.zoom = list(channels), out_depth, zoom
 
     @property
@@ -113,7 +120,8 @@ class RegressionHead(Head):
         zoom:int=1, # voxels out along y and x for one of the source, by sub-pixel convolution (Shi et al. 2016)
     ):
         super().__init__(channels, out_depth, zoom)
-        if feature_depth > 1 and out_depth not in (1, feature_depth): raise ConfigError(f'{feature_depth} planes of features give 1 or {feature_depth} planes out, not {out_depth}')
+        if feature_depth > 1 and out_depth not in (1, feature_depth):
+            raise ConfigError(f'{feature_depth} planes of features give 1 or {feature_depth} planes out, not {out_depth}')
         self.folded = feature_depth == 1
         if self.folded: self.conv = nn.Conv2d(in_features, len(channels)*out_depth*zoom**2, 1)
         else: self.conv = nn.Conv3d(in_features, len(channels)*zoom**2, (feature_depth if out_depth == 1 else 1, 1, 1))
@@ -124,9 +132,13 @@ class RegressionHead(Head):
         for p in (self.conv.weight, self.conv.bias): p.data = p.data[::self.zoom**2].repeat_interleave(self.zoom**2, 0)
 
     def forward(self, x):
-        k, planes = self.zoom, self.conv(x.squeeze(2) if self.folded else x)
-        if k > 1: planes = nn.functional.pixel_shuffle(planes, k) if self.folded else nn.functional.pixel_shuffle(planes.movedim(2, 1), k).movedim(1, 2)
-        return planes.unflatten(1, (len(self.channels), self.out_depth)) if self.folded else planes
+        k, finer = self.zoom, nn.functional.pixel_shuffle
+        if not self.folded:
+            planes = self.conv(x)
+            return finer(planes.movedim(2, 1), k).movedim(1, 2) if k > 1 else planes
+        planes = self.conv(x.squeeze(2))
+        if k > 1: planes = finer(planes, k)
+        return planes.unflatten(1, (len(self.channels), self.out_depth))
 
 # %% ../nbs/31_heads.ipynb #c010
 def build_head(
@@ -135,7 +147,8 @@ def build_head(
     name:str='stain', # of the head
 ) -> Head: # with random weights
     "A head from its description, fitted to `backbone`"
-    kw = dict(config); kind = kw.pop('type', 'RegressionHead')
+    kw = dict(config)
+    kind = kw.pop('type', 'RegressionHead')
     if kind not in heads: raise ConfigError(f'no head {kind!r}; {did_you_mean(kind, heads)}')
     head = heads[kind](backbone.out_channels, feature_depth=backbone.feature_depth, **kw)
     head.name = name

@@ -23,8 +23,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from safetensors import safe_open
 from safetensors.torch import save_file
 import vstain
-from .core import ArraySpec, Window, axes_of, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError, NonFiniteError, OutputExistsError, ShapeError, plural
-from .core import as_device, atomic_files, did_you_mean, foreign_json, validated, write_json
+from .core import (ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError,
+    NonFiniteError, OutputExistsError, ShapeError, Window, axes_of)
+from .core import as_device, atomic_files, did_you_mean, foreign_json, plural, validated, write_json
 from .classes import class_parts
 from .image import Image, find_channels, scale_text
 from .normalize import LEVELS, METHODS, Normalization, measure
@@ -47,7 +48,9 @@ def pad_to(
 ) -> Tensor: # at least as large
     "Fill z, y and x up to multiples of `divisor` by reflection"
     for axis, d in zip((-3, -2, -1), divisor):
-        if d > 1 and (torch.compiler.is_exporting() or x.shape[axis] % d): x = x.index_select(axis, reflected(x.shape[axis], d).to(x.device))
+        n = x.shape[axis]
+        if d > 1 and (torch.compiler.is_exporting() or n % d):
+            x = x.index_select(axis, reflected(n, d).to(x.device))
     return x
 
 # %% ../nbs/33_model.ipynb #c010
@@ -108,7 +111,9 @@ def build_net(
     config:dict, # as `net_config` makes it: `backbone` with its name and arguments, `heads` by name
 ) -> StainNet: # with random weights; raises `ConfigError`
     "A network from its description"
-    try: body = backbone(**config['backbone']); parts = {n: build_head(h, body, n) for n, h in config['heads'].items()}
+    try:
+        body = backbone(**config['backbone'])
+        parts = {n: build_head(h, body, n) for n, h in config['heads'].items()}
     except (KeyError, TypeError) as e: raise ConfigError(f'not the description of a network ({type(e).__name__}: {e}): {config}') from e
     return StainNet(body, parts)
 
@@ -169,7 +174,7 @@ class Stainer:
         try:
             for k in ('source_channels', 'patch', 'scale'): setattr(self, k, spec[k])
             self.source_norm, self.target_norm = (Normalization.from_dict(spec[k]) for k in ('source_norm', 'target_norm'))
-            self.window = _window(spec)
+            self.window = _described_window(spec)
         except KeyError as e: raise ConfigError(f'the description of the data lacks {e}; it has {", ".join(spec)}') from None
         self.norms = {r: {c: tuple(v) for c, v in of.items()} for r, of in norms.items() if r == 'source'}
         self.classes, self.resampled = class_parts(spec.get('classes')), bool(spec.get('resampled'))
@@ -177,31 +182,47 @@ class Stainer:
         self._check_net(spec.get('target_channels'))
 
 # %% ../nbs/33_model.ipynb #c032
-def _window(spec):
+def _described_window(spec):
     "The window of a description of data, also as it was said before there was `Window`"
     if 'window' not in spec and {'in_depth', 'out_depth', 'projection'} <= spec.keys():
-        return Window('z', spec['in_depth'], 'projection' if spec['projection'] else 'all' if spec['out_depth'] == spec['in_depth'] else 'middle')
+        whole = spec['out_depth'] == spec['in_depth']
+        return Window('z', spec['in_depth'], 'projection' if spec['projection'] else 'all' if whole else 'middle')
     return spec['window'] if isinstance(spec['window'], Window) else Window(**spec['window'])
 
 @patch
-def _given(self:Stainer): return [o for head in self.net.heads.values() for o in head.outputs]
+def _given(self:Stainer):
+    "Outputs of the network's heads"
+    return [o for head in self.net.heads.values() for o in head.outputs]
 
 @patch
 def _check_net(self:Stainer, wanted):
     "Network and data must be of one window and of the same channels"
     body, window = self.net.backbone, self.window
-    want = dict(source=len(self.source_channels), window=window.depth); have = dict(source=body.in_channels, window=body.in_depth)
-    if have != want: raise ConfigError(f"the network takes {have['source']} channels and {have['window']} planes, the data are described with {want['source']} and {want['window']}")
-    made = self._given(); differ = [o.name for o, g in zip(self.outputs, made) if replace(o, norm=None, truth=g.truth) != g]
-    if len(made) != len(self.outputs) or differ: raise ConfigError(f"the network's heads give {', '.join(o.name for o in made)}, which are not the outputs that are described: {', '.join(differ or [o.name for o in self.outputs])}")
-    if wanted and sorted(wanted) != sorted(c for o in made if o.truth == 'target' for c in o.channels):
-        raise ConfigError(f"the network's heads give {', '.join(c for o in made for c in o.channels)}, the data are described with the targets {', '.join(wanted)}")
-    names = [n for o in made for n in o.names]
-    if len(set(names)) < len(names): raise ConfigError(f"two outputs give {next(n for n in names if names.count(n) > 1)}; names on disk must differ")
+    n, have = len(self.source_channels), (body.in_channels, body.in_depth)
+    if have != (n, window.depth):
+        raise ConfigError(f"the network takes {have[0]} channels and {have[1]} planes, the data are described with {n} and {window.depth}")
+    made, described = self._given(), [o.name for o in self.outputs]
+    differ = [o.name for o, g in zip(self.outputs, made) if replace(o, norm=None, truth=g.truth) != g]
+    if len(made) != len(described) or differ:
+        raise ConfigError(f"the network's heads give {', '.join(o.name for o in made)}, which are not the outputs that are described: {', '.join(differ or described)}")
+    self._check_channels(made, wanted)
     depth = {h.out_depth for h in self.net.heads.values()}
-    if depth != {window.out_depth}: raise ConfigError(f"the network's heads give {' and '.join(map(str, sorted(depth)))} planes, the data are described with {window.out_depth}")
-    if len({o.step for o in made}) > 1: raise ConfigError(f"outputs of one stainer share a grid; these have steps {', '.join(f'{o.name} {o.step}' for o in made)}")
+    if depth != {window.out_depth}:
+        raise ConfigError(f"the network's heads give {' and '.join(map(str, sorted(depth)))} planes, the data are described with {window.out_depth}")
+    steps = ', '.join(f'{o.name} {o.step}' for o in made)
+    if len({o.step for o in made}) > 1: raise ConfigError(f'outputs of one stainer share a grid; these have steps {steps}')
 
+@patch
+def _check_channels(self:Stainer, made, wanted):
+    "Outputs give the targets of the data, each by a name of its own"
+    if wanted and sorted(wanted) != sorted(c for o in made if o.truth == 'target' for c in o.channels):
+        channels = ', '.join(c for o in made for c in o.channels)
+        raise ConfigError(f"the network's heads give {channels}, the data are described with the targets {', '.join(wanted)}")
+    names = [n for o in made for n in o.names]
+    twice = [n for n in names if names.count(n) > 1]
+    if twice: raise ConfigError(f'two outputs give {twice[0]}; names on disk must differ')
+
+# %% ../nbs/33_model.ipynb #c032b
 @patch(as_prop=True)
 def target_channels(self:Stainer)->list:
     "Channels of all outputs, one after the other"
@@ -276,7 +297,8 @@ def evaluating(
 def _reduced():
     "What may round float32 products to fewer bits: (holder, its attribute, value for full precision)"
     cuda, mkldnn = torch.backends.cuda.matmul, torch.backends.mkldnn
-    if not hasattr(cuda, 'fp32_precision'): return [(cuda, 'allow_tf32', False), (torch.backends.cudnn, 'allow_tf32', False)] # torch before 2.9
+    if not hasattr(cuda, 'fp32_precision'): # torch before 2.9
+        return [(cuda, 'allow_tf32', False), (torch.backends.cudnn, 'allow_tf32', False)]
     ops = cuda, torch.backends.cudnn.conv, torch.backends.cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn
     return [(op, 'fp32_precision', 'ieee') for op in ops]
 
@@ -314,8 +336,9 @@ def forward(self:Stainer,
 ) -> dict: # output → maps, (B, C_out, out_depth, Y, X), float32
     "Predict a batch of normalised windows"
     x = torch.as_tensor(x, dtype=torch.float32, device=self.device)
-    half = self.precision != 'float32'
-    with evaluating(self.net), full_precision(), torch.autocast(self.device.type, getattr(torch, self.precision) if half else None, enabled=half):
+    half = None if self.precision == 'float32' else getattr(torch, self.precision)
+    mixed = torch.autocast(self.device.type, half, enabled=half is not None)
+    with evaluating(self.net), full_precision(), mixed:
         return {name: y.float() for name, y in self.maps(self.net(x)).items()}
 
 @patch
@@ -344,7 +367,9 @@ def coefficients(self:Stainer,
     t:int=None, # timepoint, for statistics by timepoint
 ) -> tuple: # shift and scale, one for each source channel
     "How to normalise an image's source channels: (x − shift)/scale"
-    return tuple(np.array([self._coefficients(i, c, (stats or {}).get(c), array, t) for i, c in enumerate(self.source_channels)], np.float64).T)
+    given = stats or {}
+    each = [self._coefficients(i, c, given.get(c), array, t) for i, c in enumerate(self.source_channels)]
+    return tuple(np.array(each, np.float64).T)
 
 @patch
 def _coefficients(self:Stainer, i, channel, stats, array, t):
@@ -353,8 +378,11 @@ def _coefficients(self:Stainer, i, channel, stats, array, t):
     if stats and any(k.endswith('_statistics') for k in stats):
         stats = stats.get(f'{norm.level}_statistics')
         if norm.level == 'timepoint': stats = (stats or {}).get(str(t))
-    if not stats and (array is None or norm.level == 'dataset'): raise MissingStatisticsError(f'no {norm.level} statistics of {channel} are given, and nothing to measure them on')
-    stats = stats or measure(array[i] if array[i].ndim < 4 else array[i][:, None]).get('fov_statistics') # constant timepoints left out, as `preprocess` does
+    if not stats and (array is None or norm.level == 'dataset'):
+        raise MissingStatisticsError(f'no {norm.level} statistics of {channel} are given, and nothing to measure them on')
+    if not stats:
+        one = array[i] if array[i].ndim < 4 else array[i][:, None]
+        stats = measure(one).get('fov_statistics') # constant timepoints left out, as `preprocess` does
     return norm.coefficients(stats) if stats else (0., 1.) # nothing of the channel is known
 
 # %% ../nbs/33_model.ipynb #c044
@@ -390,10 +418,10 @@ def normalise(self:Stainer,
     scale:np.ndarray, # one for each channel
 ) -> np.ndarray: # the same shape, float32, finite
     "Normalise source intensities"
-    return self._filled(standardised(x, shift, scale))
+    return self._without_unknown(standardised(x, shift, scale))
 
 @patch
-def _filled(self:Stainer, y):
+def _without_unknown(self:Stainer, y):
     ok = np.isfinite(y)
     if ok.all(): return y
     c, *at = np.argwhere(~ok)[0].tolist()
@@ -471,7 +499,7 @@ def _stain(self:Stainer, x, step):
     "One normalised stack (C, Z, Y, X), or series (C, T, Y, X), in the units of the truth, NaN where nothing is known"
     planes, k = torch.from_numpy(x).unbind(1), self.zoom
     gone = None if np.isfinite(x).all() else torch.stack([nothing_known(p) for p in ([planes] if self.projection else zip(planes))]).numpy()
-    y = np.stack([y.cpu().numpy() for _, y in self.stack(self._filled(x), step)], 1)
+    y = np.stack([y.cpu().numpy() for _, y in self.stack(self._without_unknown(x), step)], 1)
     if gone is not None: y[:, gone.repeat(k, 1).repeat(k, 2)] = np.nan
     return self.denormalise(y)
 
@@ -502,6 +530,7 @@ def to_dict(self:Stainer)->dict:
              outputs=[o.to_dict() for o in self.outputs], info=self.info, weights=_digest(self.net.state_dict()))
     return json.loads(json.dumps(d, default=str))
 
+# %% ../nbs/33_model.ipynb #c058b
 @patch
 def save(self:Stainer,
     folder, # folder to make, or, with `overwrite`, to update
@@ -578,19 +607,22 @@ class _Net(_Strict):
     backbone: _Backbone
     heads: Annotated[dict[Annotated[str, Field(pattern=r'^\w{1,100}$')], _Head], Field(min_length=1, max_length=100)]
 
-class _Window(_Strict): axis: Literal['z', 't']; depth: _Depth; out: Literal['all', 'middle', 'last', 'projection']
+class _WindowFields(_Strict): axis: Literal['z', 't']; depth: _Depth; out: Literal['all', 'middle', 'last', 'projection']
 class _Output(_Strict):
     name: _Name; channels: _Names; kind: Literal[KINDS]; step: _Step; truth: Literal['target', 'source', 'labels']|None
     norm: Annotated[dict[_Name, _ShiftScale], Field(max_length=1000)]|None
 
     @model_validator(mode='after')
     def _agrees(self):
-        if self.norm and (missing := [c for c in self.channels if c not in self.norm]): raise ValueError(f"norm lacks {', '.join(missing)}")
-        if self.norm and (big := [c for c, v in self.norm.items() if max(map(abs, v)) > 3e38]): raise ValueError(f"{', '.join(big)}: a shift or a scale is larger than float32 holds")
+        if self.norm is None: return self
+        missing = [c for c in self.channels if c not in self.norm] if self.norm else []
+        big = [c for c, v in self.norm.items() if max(map(abs, v)) > 3e38]
+        if missing: raise ValueError(f"norm lacks {', '.join(missing)}")
+        if big: raise ValueError(f"{', '.join(big)}: a shift or a scale is larger than float32 holds")
         return self
 
 class _Data(_Open):
-    source_channels: _Names; patch: _Patch; window: _Window; scale: _Scale; resampled: bool = False
+    source_channels: _Names; patch: _Patch; window: _WindowFields; scale: _Scale; resampled: bool = False
     source_norm: _Norm; target_norm: _Norm; norms: _Coefficients; classes: _Classes = {}
 
 # %% ../nbs/33_model.ipynb #e003
@@ -638,7 +670,7 @@ def _of_format_1(
 ) -> dict: # the same in format 2
     s, heads, target = d['spec'], d['net']['heads'], d['spec']['norms']['target']
     spec = {k: s[k] for k in ('source_channels', 'patch', 'scale', 'source_norm', 'target_norm')}
-    spec |= dict(window=_window(s).to_dict(), norms=dict(source=s['norms'].get('source', {})),
+    spec |= dict(window=_described_window(s).to_dict(), norms=dict(source=s['norms'].get('source', {})),
                  classes=s.get('classes', {}), resampled=s.get('resampled', False))
     if list(heads) == ['regression']: heads = dict(stain=heads['regression'])
     outputs = [Output(n, h['channels'], norm={c: target[c] for c in h['channels']}).to_dict() for n, h in heads.items()]
@@ -666,8 +698,9 @@ def weight_shapes(
             meta, shapes = f.metadata() or {}, {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
     except FileNotFoundError:
         found = next(iter(path.parent.glob('*.onnx')), None)
-        hint = (f'{found.name} is an export, which onnxruntime runs (see README.md there); give the run or the stainer that it was made from'
-                if found else 'a stainer is model.json and model.safetensors side by side')
+        hint = 'a stainer is model.json and model.safetensors side by side'
+        if found: hint = (f'{found.name} is an export, which onnxruntime runs (see README.md there); '
+                          'give the run or the stainer that it was made from')
         raise MissingImageError(f'{path}: no such file; {hint}') from None
     except Exception as e: raise FormatError(f'{path}: not a safetensors file, or cut short ({str(e)[:200]})') from e
     want = json.dumps(config, sort_keys=True)
@@ -745,9 +778,9 @@ def read_description(
     file, # model.json
 ) -> dict: # what it holds, within bounds, in today's format; raises `MissingImageError`, `FormatError`
     "Read the description of a stainer, of which nothing is built"
-    return _described(file)[0]
+    return _in_format_2(file)[0]
 
-def _described(file):
+def _in_format_2(file):
     "model.json in today's format, and the description of the network as it stands there"
     d = foreign_json(file)
     if not isinstance(d, dict) or d.get('format') != 'vstain stainer': raise FormatError(f'{file}: not the description of a stainer')
@@ -757,6 +790,7 @@ def _described(file):
     validated(Description if version > 1 else Description1, d, file)
     return (d, d['net']) if version > 1 else (_of_format_1(d), d['net'])
 
+# %% ../nbs/33_model.ipynb #c061b
 def load_stainer(
     path, # model.json or model.safetensors, their folder, or a run's folder; a `Stainer` is returned as it is
     device='cpu', # where the network is to compute
@@ -765,7 +799,7 @@ def load_stainer(
     "Read a stainer; never a pickle, and no code that the file names"
     if isinstance(path, Stainer): return path
     if custom is not None: register_backbone(custom)
-    file = _stainer_json(path); (d, net), weights = _described(file), file.with_suffix('.safetensors')
+    file = _stainer_json(path); (d, net), weights = _in_format_2(file), file.with_suffix('.safetensors')
     shapes = named_as_today(weight_shapes(weights, net), [f'heads.{h}.' for h in d['net']['heads']])
     with torch.random.fork_rng(devices=[]):
         _check_weights(file, weights, d['net'], shapes)

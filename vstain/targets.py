@@ -57,6 +57,7 @@ class ValueTransform:
         return new[0] if isinstance(b, torch.Tensor) else type(b)(new)
     def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in vars(self).items())})"
 
+# %% ../nbs/20d_targets.ipynb #c006b
 def _is_known(x, unknown):
     "Where the truth is known"
     known = x.isfinite() if x.is_floating_point() else torch.ones_like(x, dtype=torch.bool)

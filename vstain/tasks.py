@@ -22,17 +22,19 @@ def register_task(
 ): # decorator of a `Task`
     "Make a kind of task known by its name"
     def _register(cls):
-        kinds[kind] = cls; cls.kind = kind
+        kinds[kind], cls.kind = cls, kind
         return cls
     return _register
 
 @register_task('regression')
 class Task:
     "What a head is to learn; a child may have another head, another loss and another truth"
-    head, default_loss, name = 'RegressionHead', None, 'stain' # name of the head's class; of the loss, None for that of the training; of the task
+    head = 'RegressionHead' # name of its class
+    default_loss = None # name of a loss; None for that of the training
+    name = 'stain' # of the task
     def __init__(self,
         channels=None, # names of what is learned; by default all channels of the truth
-        truth='target', # role: 'target', or 'source', whose channels are predicted themselves; or a function of the batch → tensor, NaN where unknown
+        truth='target', # role: 'target', 'labels' or 'source'; or a function of the batch → tensor, NaN where unknown
         loss=None, # name, dict(name=…, options…), module or function; by default that of the training
         weight:float=1., # how much its loss counts
         step=1, # voxels of source for one of the output along y and x, such as 1/2
@@ -59,7 +61,8 @@ def settle(self:Task,
     "Fit the task to the data"
     there = dict(source=spec.source_channels, target=spec.target_channels).get(self.role, [])
     self.name, self.channels, self.window = name, self.channels or list(there), spec.window
-    if wrong := [c for c in self.channels if there and c not in there]: raise ConfigError(f'task {name}: no {self.role} channel {wrong[0]!r}; {did_you_mean(wrong[0], there)}')
+    wrong = [c for c in self.channels if there and c not in there]
+    if wrong: raise ConfigError(f'task {name}: no {self.role} channel {wrong[0]!r}; {did_you_mean(wrong[0], there)}')
     if not self.channels: raise ConfigError(f"task {name}: the data have no {self.role} channels to learn; build the manifest with {self.role}=…, or say channels=[…]")
     if self.role == 'source' and spec.zoom > 1: raise ConfigError(f'task {name}: the source is its own truth on its own grid; step must be 1')
     self.index, self.norm = [there.index(c) for c in self.channels] if there else None, spec.norms.get(self.role)
@@ -72,8 +75,10 @@ def settle(self:Task,
 def config(self:Task)->dict:
     "Description of its head, as `build_head` takes it"
     known = list(inspect.signature(known_heads[self.head]).parameters)
-    if wrong := [k for k in self.options if k not in known]: raise ConfigError(f'task {self.name}: no option {wrong[0]!r}; {did_you_mean(wrong[0], [*known[1:], "truth", "loss", "weight", "step", "kind"])}')
-    return dict(type=self.head, channels=self.channels, **({'zoom': self.zoom} if self.zoom > 1 else {}), **self.options)
+    wrong, of_task = [k for k in self.options if k not in known], ['truth', 'loss', 'weight', 'step', 'kind']
+    if wrong: raise ConfigError(f'task {self.name}: no option {wrong[0]!r}; {did_you_mean(wrong[0], [*known[1:], *of_task])}')
+    zoom = dict(zoom=self.zoom) if self.zoom > 1 else {}
+    return dict(type=self.head, channels=self.channels, **zoom, **self.options)
 
 @patch
 def outputs(self:Task,
@@ -143,10 +148,12 @@ def _kind(kind):
     return kinds[kind]
 
 def _task(t, who):
+    "A task from its description"
     if isinstance(t, Task): return t
     if isinstance(t, str): return _kind(t)()
     if not isinstance(t, dict): raise ConfigError(f'{who}: a kind, or dict(kind=…, options…), not {t!r}')
-    options = dict(t); cls = _kind(options.pop('kind', 'regression'))
+    options = dict(t)
+    cls = _kind(options.pop('kind', 'regression'))
     try: return cls(**options)
     except (ConfigError, TypeError) as e: raise ConfigError(f'{who}: {e}') from e
 
@@ -155,7 +162,9 @@ def needs(
 )->dict: # arguments of `dataloaders`: `target`, `labels` and `step`; raises `ConfigError`
     "What tasks need of a batch"
     roles, steps = {t.role for t in tasks.values()}, {n: t.step for n, t in tasks.items()}
-    if len(set(map(str, steps.values()))) > 1: raise ConfigError(f"tasks share a grid, but their steps are {', '.join(f'{n} {s}' for n, s in steps.items())}")
+    if len(set(map(str, steps.values()))) > 1:
+        each = ', '.join(f'{n} {s}' for n, s in steps.items())
+        raise ConfigError(f'tasks share a grid, but their steps are {each}')
     target = 'target' in roles and (True if roles == {'target'} else 'some')
     return dict(target=target, labels='labels' in roles, step=next(iter(steps.values())))
 

@@ -326,16 +326,18 @@ class Affine(Resampled):
         "The matrix with its shift in finer pixels"
         return dict(matrix=torch.cat([d['matrix'][:, :, :2], k*d['matrix'][:, :, 2:]], 2))
 
-    def absorb(self,
-        before:Augmentation, # the transform that runs just before this one
-        theirs:dict, # its draws
-        mine:dict, # the draws of this one, to be changed
-        both, # (B,) bool: samples that both change
-    )->bool: # True for a `FlipTurn`
-        "Put flips and turns into the matrix"
-        if not isinstance(before, FlipTurn): return False
-        mine['matrix'][both] = flip_turn_matrices()[theirs['code'][both]] @ mine['matrix'][both]
-        return True
+# %% ../nbs/20_transforms.ipynb #c028b
+@patch
+def absorb(self:Affine,
+    before:Augmentation, # the transform that runs just before this one
+    theirs:dict, # its draws
+    mine:dict, # the draws of this one, to be changed
+    both, # (B,) bool: samples that both change
+)->bool: # True for a `FlipTurn`
+    "Put flips and turns into the matrix"
+    if not isinstance(before, FlipTurn): return False
+    mine['matrix'][both] = flip_turn_matrices()[theirs['code'][both]] @ mine['matrix'][both]
+    return True
 
 # %% ../nbs/20_transforms.ipynb #c029
 def flip_turn_matrices(

@@ -249,7 +249,8 @@ def process_turn()->tuple: # (number of this process, number of processes)
 def _mine(self:PatchLoader, batches):
     "The batches of this process"
     me, of = process_turn()
-    whole = len(batches)//of*of if self.train and len(batches) >= of else len(batches)
+    if self.train and len(batches) < of: raise ConfigError(f"{plural(len(batches), 'batch', 'batches')} in an epoch for {of} processes; lower bs, or raise patches_per_epoch")
+    whole = len(batches)//of*of if self.train else len(batches)
     return batches[:whole][me::of]
 
 @patch
@@ -537,10 +538,20 @@ class _Draw:
     def __init__(self, patches, role, sampler, size):
         self.which = np.array([k for k, f in enumerate(patches.fovs) if f.has(role)])
         self.fields, self.sampler, self.size = [patches.fovs[k] for k in self.which], sampler, size
+        self.paired, self.window = patches.paired, patches.spec.window
     def __call__(self, n, rng):
         "(n, 5): field of view, t, z, y, x"
-        where = _in_time(self.sampler(self.fields, self.size, n, rng), self.fields, rng)
+        where = self.sampler(self.fields, self.size, n, rng)
+        if getattr(self.sampler, 'local', False) and self.paired: where = self._aimed(where)
+        where = _in_time(where, self.fields, rng)
         return np.column_stack([self.which[where[:, 0]], where[:, 1:]])
+
+    def _aimed(self, where):
+        "Places of patches around what was looked for, as windows whose truth lies there"
+        w, where = self.window, where.copy()
+        if w.axis == 't': where[:, 1] -= w.first # before the first timepoint: `_in_time` draws another
+        elif w.out == 'last': where[:, 2] = (where[:, 2] - (w.first - w.depth//2)).clip(0)
+        return where
 
 def _in_time(where, fields, rng):
     "Patches at timepoints that say nothing go to others of their field of view"

@@ -217,12 +217,23 @@ def _on_truth(found, img, weight=False):
     axes = [k for k in range(3) if img.shape[2 + k] > 1 and found.scale[k] and img.scale[k] and (k or found.shape[2] > 1)]
     differs = any(abs(found.scale[k]/img.scale[k] - 1) > 1e-3 or weight and found.shape[2 + k] != img.shape[2 + k] for k in axes)
     moved = found.translation and img.translation and any(abs(found.translation[k] - img.translation[k]) > .01*img.scale[k] for k in axes)
-    if not (differs or moved): return found
+    if not (differs or moved) or not differs and not weight and _taken_as_paired(found, img): return found
     scale, shape, place = img.scale, img.shape[2:], img.translation
     if 0 not in axes: # planes stay as they are
         scale, shape = (None, *scale[1:]), (found.shape[2], *shape[1:])
         if place and found.translation: place = (found.translation[0], *place[1:])
     return resample(found, scale, shape, place, weight)
+
+def _taken_as_paired(found, img):
+    "Does a prediction of ours have the truth's voxels, and edges within half a voxel of its source? Then training took source and truth as they are, see `vstain.fields`"
+    said = found.attrs.get('vstain'); grid = said.get('grid') if isinstance(said, dict) else None
+    if not isinstance(grid, list) or len(grid) != 3 or found.shape[2:] != img.shape[2:]: return False
+    for k in (1, 2):
+        if not isinstance(grid[k], (int, float)) or not 0 < grid[k] < math.inf: return False
+        first = (found.translation[k] - found.scale[k]/2) - (img.translation[k] - img.scale[k]/2)
+        last = first + found.shape[2 + k]*(found.scale[k] - img.scale[k])
+        if not max(abs(first), abs(last)) < grid[k]/2: return False
+    return True
 
 # %% ../nbs/62_evaluate.ipynb #c018
 def score(

@@ -162,14 +162,6 @@ class Elastic(Resampled):
         return displaced_positions(displacement(d['knots'].to(device), size))
 
 # %% ../nbs/20a_geometry.ipynb #c017b
-@patch
-def finer(self:Elastic,
-    d:dict, # draws
-    k:int, # pixels for one
-)->dict:
-    "The displacements in finer pixels"
-    return dict(knots=k*d['knots'])
-
 def displaced_positions(
     shift, # (B, 2, Y, X): position in the input minus position in the output, (y, x) in pixels
 ): # (B, Y, X, 2): positions (x, y), −1 and 1 at the outer edges of the outermost pixels

@@ -31,7 +31,8 @@ class Output:
         norm = self.norm and {c: tuple(map(float, v)) for c, v in self.norm.items()}
         missing = [c for c in self.channels if c not in norm] if norm else []
         if missing: raise ConfigError(f"output {self.name} has no normalisation of {', '.join(missing)}")
-        settled = dict(channels=tuple(self.channels), step=tuple(self.step), norm=norm or None)
+        norm = {c: norm[c] for c in self.channels} if norm else None
+        settled = dict(channels=tuple(self.channels), step=tuple(self.step), norm=norm)
         for name, v in settled.items(): object.__setattr__(self, name, v)
 
     @property

@@ -9,6 +9,7 @@ __all__ = ['PLACE', 'ROW', 'TYPES', 'DataSpec', 'pooling_size', 'full_step', 'as
 # %% ../nbs/12e_patches.ipynb #c002
 import math, threading, warnings, weakref
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 
 import numpy as np, torch
 from fastcore.basics import patch
@@ -94,15 +95,21 @@ def _full_patch(patch, smallest, projection, largest=256):
 
 # %% ../nbs/12e_patches.ipynb #w001
 def full_step(
-    step, # one number for y and x, (y, x), or (z, y, x): voxels of source for one of the truth
+    step, # one number for y and x, (y, x), or (z, y, x): voxels of source for one of the truth; also as text, '1/2'
 )->tuple: # (1, s, s) with s = 1/k; raises `ConfigError`
     "Voxels of source for one of the truth, along z, y and x"
-    given = (step, step) if isinstance(step, (int, float)) and not isinstance(step, bool) else tuple(step)
-    z, y, x = (1,)*(3 - len(given)) + given if 2 <= len(given) <= 3 else (0, 0, 0)
-    k = round(1/y) if y and 0 < y <= 1 else 0
-    if z != 1 or y != x or not k or abs(y*k - 1) > 1e-6:
-        raise ConfigError(f"step must be 1, or 1/2, 1/3, 1/4, … along y and x alike, for a truth that is so many times finer than the source, not {step}")
+    given = list(step) if isinstance(step, (list, tuple)) else [step, step]
+    try: z, y, x = [1.]*(3 - len(given)) + [_number_of(v) for v in given]
+    except (ValueError, TypeError, ZeroDivisionError): z = y = x = 0.
+    k = round(1/y) if 1/64 < y <= 1 else 0
+    if z != 1 or y != x or not k or abs(y*k - 1) > 2e-3:
+        raise ConfigError(f"step must be 1, or 1/2, 1/3, 1/4, … along y and x alike, for a truth that is so many times finer than the source, not {step!r}")
     return 1, 1/k, 1/k
+
+def _number_of(v):
+    "A number, or a fraction as text"
+    if isinstance(v, bool): raise TypeError
+    return float(Fraction(v)) if isinstance(v, str) else float(v)
 
 def as_window(
     window, # a `Window`, a dict of its fields, or None

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STRENGTHS', 'SampleRng', 'Augmentation', 'checked_probability', 'augment', 'Geometry', 'MaskTensor', 'FlipTurn',
-           'Resampled', 'Affine', 'flip_turn_matrices', 'checked_range', 'sample_at', 'affine_positions', 'warp',
-           'Intensity', 'broadcast_with', 'ScaleShift', 'Gamma', 'gaussian_weights', 'blur', 'blur_each', 'Blur',
-           'normal', 'Noise', 'augmentations']
+           'Resampled', 'finer_grid', 'Affine', 'flip_turn_matrices', 'checked_range', 'sample_at', 'affine_positions',
+           'warp', 'Intensity', 'broadcast_with', 'ScaleShift', 'Gamma', 'gaussian_weights', 'blur', 'blur_each',
+           'Blur', 'normal', 'Noise', 'augmentations']
 
 # %% ../nbs/20_transforms.ipynb #c002
 import functools, itertools, math
@@ -275,15 +275,22 @@ class Resampled(Geometry):
         grids = d.setdefault('grids', {}) # of the sizes of the tensors, the first of which is the one that was drawn for
         if size not in grids:
             k = size[1]//next(iter(grids))[1] if grids else 1
-            grids[size] = self.grid(self.finer(d, k) if k > 1 else d, size, x.device)
+            grids[size] = finer_grid(next(iter(grids.values())), k) if k > 1 else self.grid(d, size, x.device)
         return sample_at(x, grids[size], nearest)
 
-    def finer(self,
-        d:dict, # draws, with lengths in pixels
-        k:int, # pixels of a finer tensor along y and x for one of the first
-    )->dict:
-        "The same draws for a tensor of finer pixels"
-        return d
+def finer_grid(
+    grid, # (B, Y, X, 2): positions, −1 and 1 at the outer edges of the outermost pixels
+    k:int, # pixels along y and x for one
+): # (B, kY, kX, 2)
+    "The same motion for finer pixels: positions between the centres of the coarse ones, and straight on beyond the outermost"
+    g = grid.permute(0, 3, 1, 2)
+    for axis in (2, 3):
+        n = g.shape[axis]
+        first, last = g.narrow(axis, 0, 1), g.narrow(axis, n - 1, 1)
+        step, end = g.narrow(axis, min(1, n - 1), 1) - first, last - g.narrow(axis, max(0, n - 2), 1)
+        g = torch.cat([first - step, g, last + end], axis)
+    fine = F.interpolate(g, scale_factor=k, mode='bilinear', align_corners=False)
+    return fine[:, :, k:-k, k:-k].permute(0, 2, 3, 1)
 
 # %% ../nbs/20_transforms.ipynb #c028
 class Affine(Resampled):
@@ -318,13 +325,6 @@ class Affine(Resampled):
     ): # (B, Y, X, 2)
         "The mapped positions"
         return affine_positions(d['matrix'].to(device), size)
-
-    def finer(self,
-        d:dict, # draws
-        k:int, # pixels for one
-    )->dict:
-        "The matrix with its shift in finer pixels"
-        return dict(matrix=torch.cat([d['matrix'][:, :, :2], k*d['matrix'][:, :, 2:]], 2))
 
 # %% ../nbs/20_transforms.ipynb #c028b
 @patch

@@ -49,7 +49,7 @@ class TrainSection:
     "How the network learns"
     epochs:Any = None # train so many epochs with a one-cycle schedule; several numbers are as many cycles
     minutes:float|None = None # or so many minutes, validation included; 10 where neither is given
-    lr:Any = None # highest learning rate, 'find', or {'backbone': rate, 'heads': rate}; by default the network's own, 2e-3 for a U-Net
+    lr:Any = None # highest learning rate, 'find', or {backbone: rate, heads: rate}; by default the network's own, 2e-3 for a U-Net
     wd:float = .05 # weight decay of AdamW, on weights only
     bs:Any = 8 # patches in a batch
     loss:Any = 'mse' # 'mse', 'l1', 'mixed', dict(name=…, options…), or a module

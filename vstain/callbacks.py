@@ -1043,6 +1043,8 @@ class Checkpoint(Callback):
         row = dict(zip(self.recorder.metric_names, self.recorder.log))
         if self.monitor not in row:
             raise ConfigError(f"no column {self.monitor!r} to choose the best by; {did_you_mean(self.monitor, row)}")
+        if row[self.monitor] is None:
+            raise NonFiniteError(f"{self.monitor} has no value after epoch {self.epoch}: none of its truth is known in validation; choose the best by another column (monitor=…)")
         if self.better(row[self.monitor]):
             self.best = dict(epoch=self.epoch, monitor=self.monitor, value=row[self.monitor])
             if self.on_best:

@@ -19,7 +19,7 @@ from fastai.torch_core import default_device, to_device
 from fastcore.basics import patch
 from .cache import DecodedCache, WindowBuffer, chunk_shape, fits_in_memory, held_in_memory
 from .classes import class_parts
-from .core import ConfigError, ManifestError, MissingStatisticsError, as_device, n_cpus, plural, progress, rng_for
+from .core import ConfigError, ManifestError, MissingStatisticsError, TargetTensor, as_device, n_cpus, plural, progress, rng_for
 from .fields import Fov
 from .image import full_scale
 from .manifest import Manifest, as_manifest
@@ -288,8 +288,14 @@ def _finish(self:PatchLoader, b, i):
         with torch.random.fork_rng(devices=[]):
             rng = rng_for(self.seed, 'transforms', self.epoch, self._in_epoch(i))
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
-            b = Batch(zip(b, _transformed(tuple(b.values()), tfms)), b.rows, b.samples)
+            b = Batch(_by_role(b, _transformed(tuple(b.values()), tfms)), b.rows, b.samples)
     return self.after_batch((b['source'], b))
+
+def _by_role(roles, ts):
+    "Role → tensor; what was made of labels is the target"
+    out = dict(zip(roles, ts))
+    if isinstance(out.get('labels'), TargetTensor): out['target'] = out.pop('labels')
+    return out
 
 def _transformed(ts, tfms):
     "Typed tensors of a batch after the transforms"
@@ -418,6 +424,7 @@ def _open_fovs(m, roles, cache, scale, classes, windows, labels, target, step, s
     "The samples to train and validate on, checked"
     wanted, maps = ('target', 'source') if target is True else ('source',), DecodedCache() if windows else None
     rows = [i for i in range(len(m)) if m[i]['split'] in ('train', 'valid')]
+    if not target: rows = [i for i in rows if isinstance(m[i]['source'], (str, list))] # of unpaired rows some are targets alone
     fovs = [Fov(m, i, roles, cache, scale, classes, maps, round(1/step[1]), wanted) for i in rows]
     _by_split(m, fovs)
     _check_annotated(fovs, classes)

@@ -81,8 +81,9 @@ def read_outputs(
     raise FormatError(f"{img.uri}: its attributes vstain.outputs must be a list of outputs with name, kind, channels, truth and of, not {str(outputs)[:80]}; predict again, or say suffix=…")
 
 def _is_output(o):
-    if not isinstance(o, dict) or not isinstance(o.get('kind'), str) or not isinstance(o.get('truth'), str|None): return False
-    here, there = o.get('channels'), o.get('of')
+    if not isinstance(o, dict) or not {'kind', 'truth', 'channels', 'of'} <= o.keys(): return False
+    if not isinstance(o['kind'], str) or o['truth'] not in ('target', 'source', 'labels', None): return False
+    here, there = o['channels'], o['of']
     names = all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in (here, there))
     return names and (len(here) == len(there) or o['truth'] is None)
 
@@ -160,9 +161,11 @@ def _names_of(found, listed, suffix, role):
     if outputs is None: return {c: (c + suffix, c) for c in listed} if role == 'target' else {}
     of = _compared(outputs, role)
     if role == 'source': return of # the file may have more channels than the stainer reads
-    predicted = {c for o in outputs if o['truth'] == role for c in o['of']}
-    found = {label: names for c in listed for label, names in of.items() if names[1] == c}
-    return found | {c: (c + suffix, c) for c in listed if c not in predicted} # which are missing
+    pairs = {label: names for c in listed for label, names in of.items() if names[1] == c}
+    known, here = {c for _, c in pairs.values()}, {n for o in outputs for n in o['channels']}
+    without = [c for c in listed if c not in known and c + suffix not in here] # what is listed as another kind is told of elsewhere
+    if pairs and without: warnings.warn(f"left out: {', '.join(without)}, which the prediction does not have; it has {', '.join(known)}")
+    return pairs or {c: (c + suffix, c) for c in without} # which are missing
 
 def _without_truth(m, i, find, suffix, channels):
     row = m[i]

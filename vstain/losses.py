@@ -179,6 +179,7 @@ def get_loss(
     **kwargs, # arguments of its class
 ): # the loss
     "A loss by name; an unknown one raises `ConfigError`"
-    if not isinstance(name, str): return name
-    if name not in losses: raise ConfigError(f'no loss {name!r}; {did_you_mean(name, losses)}')
-    return losses[name](**kwargs)
+    if not isinstance(name, str) and callable(name): return name
+    if not isinstance(name, str) or name not in losses: raise ConfigError(f'no loss {name!r}; {did_you_mean(str(name), losses)}')
+    try: return losses[name](**kwargs)
+    except TypeError as e: raise ConfigError(f'loss {name}: {e}') from e

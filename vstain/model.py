@@ -114,7 +114,7 @@ def build_net(
     try:
         body = backbone(**config['backbone'])
         parts = {n: build_head(h, body, n) for n, h in config['heads'].items()}
-    except (KeyError, TypeError) as e: raise ConfigError(f'not the description of a network ({type(e).__name__}: {e}): {config}') from e
+    except (KeyError, TypeError, IndexError, ValueError) as e: raise ConfigError(f'not the description of a network ({type(e).__name__}: {e}): {config}') from e
     return StainNet(body, parts)
 
 # %% ../nbs/33_model.ipynb #c020

@@ -87,8 +87,8 @@ def _default_depth(n, projection):
 def _full_patch(patch, smallest, projection, largest=256):
     "(z, y, x) from what was given"
     given = () if patch is None else (patch, patch) if isinstance(patch, (int, np.integer)) else tuple(patch)
-    whole = all(n is None or int(n) == n and n > 0 for n in given)
-    if len(given) > 3 or not whole: raise ConfigError(f"patch must be (z, y, x), (y, x) or one number of voxels, not {patch}")
+    def _whole(n): return isinstance(n, (int, float, np.number)) and not isinstance(n, bool) and int(n) == n and n > 0
+    if len(given) > 3 or not all(n is None or _whole(n) for n in given): raise ConfigError(f"patch must be (z, y, x), (y, x) or one number of voxels, not {patch}")
     given = (None,)*(3 - len(given)) + given
     default = (_default_depth(smallest[0], projection), pooling_size(smallest[1], largest), pooling_size(smallest[2], largest))
     return tuple(int(d if g is None else g) for g, d in zip(given, default))
@@ -333,8 +333,9 @@ class Patches:
     ):
         self.fovs, self.spec, self.coefs, self.windows = fovs, spec, coefs, windows
         self.buffers, self._warned = Buffers(), set()
-        self.paired = not spec.target_channels or any(f.has('source') and f.has('target') for f in fovs)
-        self.roles = ['source'] + ['target']*bool(spec.target_channels) + ['weight']*weighted + ['labels']*labelled
+        reads_target = 'target' in coefs # not so where a transform makes it from labels, or nothing needs it
+        self.paired = not reads_target or any(f.has('source') and f.has('target') for f in fovs)
+        self.roles = ['source'] + ['target']*reads_target + ['weight']*weighted + ['labels']*labelled
     def __len__(self): return len(self.fovs)
     @property
     def shapes(self):

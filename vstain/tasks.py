@@ -6,13 +6,15 @@
 __all__ = ['kinds', 'register_task', 'Task', 'make_tasks', 'needs', 'TaskLoss']
 
 # %% ../nbs/34_tasks.ipynb #c002
-import inspect, re
+import copy, inspect, re
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 from .core import ConfigError, did_you_mean
 from .heads import Head, Output, heads as known_heads
 from .losses import get_loss, known
+from .patches import full_step
+from .table import as_names
 
 # %% ../nbs/34_tasks.ipynb #c005
 kinds = {} # name → class
@@ -43,7 +45,7 @@ class Task:
         if not callable(truth) and truth not in ('target', 'source', 'labels'): raise ConfigError(f"truth is 'target', 'source', 'labels' or a function of a batch, not {truth!r}")
         number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
         if not number or not 0 <= weight < float('inf'): raise ConfigError(f'weight must be a number from 0 up, not {weight!r}')
-        self.channels = [channels] if isinstance(channels, str) else channels and list(channels)
+        self.channels = as_names(channels) or None
         self.truth, self.loss, self.weight, self.step, self.options = truth, loss, float(weight), step, options
 
     @property
@@ -74,9 +76,10 @@ def settle(self:Task,
 @patch
 def config(self:Task)->dict:
     "Description of its head, as `build_head` takes it"
-    known = list(inspect.signature(known_heads[self.head]).parameters)
-    wrong, of_task = [k for k in self.options if k not in known], ['truth', 'loss', 'weight', 'step', 'kind']
-    if wrong: raise ConfigError(f'task {self.name}: no option {wrong[0]!r}; {did_you_mean(wrong[0], [*known[1:], *of_task])}')
+    settled = 'in_features', 'channels', 'out_depth', 'feature_depth', 'zoom' # by the data, the window and the backbone
+    of_head = [k for k in inspect.signature(known_heads[self.head]).parameters if k not in settled]
+    wrong, of_task = [k for k in self.options if k not in of_head], ['channels', 'truth', 'loss', 'weight', 'step', 'kind']
+    if wrong: raise ConfigError(f'task {self.name}: no option {wrong[0]!r}; {did_you_mean(wrong[0], [*of_head, *of_task])}')
     zoom = dict(zoom=self.zoom) if self.zoom > 1 else {}
     return dict(type=self.head, channels=self.channels, **zoom, **self.options)
 
@@ -139,17 +142,18 @@ def make_tasks(
     if not isinstance(tasks, dict) or not tasks: raise ConfigError(f"tasks are a kind ({', '.join(kinds)}), or names with their kinds, as in {{'stain': 'regression'}}, not {tasks!r}")
     for name in tasks:
         if not isinstance(name, str) or not re.fullmatch(r'[A-Za-z_]\w{0,99}', name): raise ConfigError(f'the name of a task is letters, digits and _, not {name!r}')
+        if hasattr(nn.ModuleDict(), name): raise ConfigError(f'a task cannot be called {name!r}, which means something else in torch; call it, say, {name}_1')
     return {name: _task(t, f'task {name}') for name, t in tasks.items()}
 
 def _kind(kind):
     "The class of a kind"
     if isinstance(kind, Task): return type(kind)
-    if kind not in kinds: raise ConfigError(f'no kind of task {kind!r}; {did_you_mean(kind, kinds)}')
+    if not isinstance(kind, str) or kind not in kinds: raise ConfigError(f'no kind of task {kind!r}; {did_you_mean(str(kind), kinds)}')
     return kinds[kind]
 
 def _task(t, who):
     "A task from its description"
-    if isinstance(t, Task): return t
+    if isinstance(t, Task): return copy.copy(t) # which `settle` fits to the data
     if isinstance(t, str): return _kind(t)()
     if not isinstance(t, dict): raise ConfigError(f'{who}: a kind, or dict(kind=…, options…), not {t!r}')
     options = dict(t)
@@ -159,14 +163,20 @@ def _task(t, who):
 
 def needs(
     tasks:dict, # name → `Task`
+    tfms=(), # transforms of a batch; of those that make a target from labels, the labels are needed in its place
 )->dict: # arguments of `dataloaders`: `target`, `labels` and `step`; raises `ConfigError`
     "What tasks need of a batch"
-    roles, steps = {t.role for t in tasks.values()}, {n: t.step for n, t in tasks.items()}
-    if len(set(map(str, steps.values()))) > 1:
-        each = ', '.join(f'{n} {s}' for n, s in steps.items())
+    roles, steps = {t.role for t in tasks.values()}, {n: _step(n, t.step) for n, t in tasks.items()}
+    if len(set(steps.values())) > 1:
+        each = ', '.join(f'{n} {tasks[n].step}' for n in steps)
         raise ConfigError(f'tasks share a grid, but their steps are {each}')
-    target = 'target' in roles and (True if roles == {'target'} else 'some')
-    return dict(target=target, labels='labels' in roles, step=next(iter(steps.values())))
+    made = any(hasattr(t, 'before_moving') and t.role == 'labels' for t in tfms)
+    target = 'target' in roles and not made and (True if roles == {'target'} else 'some')
+    return dict(target=target, labels=made or 'labels' in roles, step=next(iter(steps.values())))
+
+def _step(name, step):
+    try: return full_step(step)
+    except ConfigError as e: raise ConfigError(f'task {name}: {e}') from None
 
 # %% ../nbs/34_tasks.ipynb #c015
 class TaskLoss(nn.Module):

@@ -26,7 +26,7 @@ from .callbacks import (EMA, Checkpoint, EpochSeed, History, LeanRecorder, Preci
 from .backbones import register_backbone
 from .core import ConfigError, ManifestError, MissingImageError, did_you_mean, plural, set_seed
 from .data import dataloaders
-from .experiment import (OPTIONS, Experiment, TrainSection, about, change_experiment, check_options, complete, is_experiment, naming,
+from .experiment import (OPTIONS, Experiment, TrainSection, about, change_experiment, check_options, complete, is_experiment, naming, plain,
                               read_experiment, save_experiment, takes_options)
 from .losses import get_loss
 from .manifest import Manifest, as_manifest
@@ -101,6 +101,7 @@ def check_training(
         if v is not None and not _is_positive(v): raise ConfigError(f'fit: {name} must be a positive number, not {v!r}')
     if t.bs is None or t.bs != int(t.bs): raise ConfigError(f'fit: bs must be a whole number, not {t.bs!r}')
     with about(device=t.device): device_name(t.device)
+    if not 0 <= t.wd < math.inf: raise ConfigError(f'fit: wd must be a number from 0 up, not {t.wd}')
     if not 0 <= t.ema < 1: raise ConfigError(f'fit: ema must be from 0 (none) up to 1, not {t.ema}')
 
 def _is_positive(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and v > 0 and math.isfinite(v)
@@ -134,8 +135,10 @@ def _loaders(m, x, tfms, cache, needed):
 
 def _make_net(model, spec, tasks):
     "The network of an experiment for these data and tasks, and its description"
-    options, heads = {k: v for k, v in model.items() if k != 'name'}, {n: t.config() for n, t in tasks.items()}
+    options = {k: v for k, v in model.items() if k != 'name'}
+    with about(tasks=tasks): heads = {n: t.config() for n, t in tasks.items()}
     with about(model=model):
+        if settled := options.keys() & {'in_channels', 'in_depth', 'out_depth'}: raise ConfigError(f"{', '.join(sorted(settled))} of the network is settled by the data and the window; leave it out")
         config = net_config(model['name'], len(spec.source_channels), heads, spec.in_depth, spec.out_depth, **options)
         return build_net(config), config
 
@@ -155,8 +158,10 @@ def build_learner(
     t = x.train
     check_training(t)
     with about(loss=t.loss): loss = get_loss(**t.loss) if isinstance(t.loss, dict) else get_loss(t.loss)
-    with about(tasks=x.tasks): tasks = make_tasks(x.tasks); needed = needs(tasks)
     with about(tfms=t.tfms): tfms = pipeline(t.tfms)
+    with about(tasks=x.tasks):
+        tasks = make_tasks(x.tasks)
+        needed = needs(tasks, tfms)
     with about(precision=t.precision): pick_precision(t.precision)
     with about(data=x.data.uri, source=x.data.source, target=x.data.target):
         m = training_manifest(x.data.uri, x.data.source, x.data.target, t.seed, needed['target'])
@@ -393,13 +398,18 @@ def _resume(run, session, said, overrides):
     more = said.pop('epochs', None)
     if not isinstance(said.get('model', ''), (str, dict)): register_backbone(said.pop('model'))
     if wrong := [*overrides, *(k for k in said if k not in _FREE)]: raise ConfigError(f"resume goes on exactly as the run began, so {', '.join(wrong)} cannot be changed; with it come only epochs (more of them) and {', '.join(_FREE)}. To train its weights in another way begin a new run: fit(…, init='{run}')")
-    x = complete(read_experiment(run/'config.yaml'), **said)
+    written = read_experiment(run/'config.yaml')
+    x = complete(written, **said)
+    if 'tasks' in said and not _alike_but_own(written.arguments.get('tasks'), plain(x)['tasks']):
+        raise ConfigError(f"resume goes on exactly as the run began, so its tasks stay what they were, {written.arguments.get('tasks')}; only what is your own in them is given again. To learn other truths begin a new run: fit(…, init='{run}')")
     if x.data.uri is None: raise ManifestError(f"{run} was trained on arrays in memory; give the same manifest again: fit(m, resume='{run}')")
     for k, v in dict(tfms=x.train.tfms, loss=x.train.loss, sampler=x.data.sampler, tasks=x.tasks).items():
         if _is_custom(v): raise ConfigError(f"{run} was trained with {k} of your own; give the same again: fit(resume='{run}', {k}=…)")
     if more: x = replace(x, train=replace(x.train, epochs=_longer(run, x.train.epochs, more)))
     session.check()
     learn = build_learner(x, session.cache, resumes=(run/'checkpoints'/'last.safetensors').is_file()); learn.run = run
+    last = run/'checkpoints'/'last.safetensors'
+    if last.is_file(): load_weights(learn.model, read_state(last)[0], last) # what cannot be gone on with changes nothing
     if more: change_experiment(run/'config.yaml', epochs=x.train.epochs)
     session.say(f'{run} is finished: nothing is left to train' if _finished(run, x.train) else _summary(learn))
     return _train(learn, x, session)
@@ -410,6 +420,11 @@ def _longer(run, had, more):
     total, wanted = sum(cycles(had)), sum(cycles(more))
     if wanted < total: raise ConfigError(f'{run} has {total} epochs; resume it with more of them, not {wanted}, or without epochs')
     return had if wanted == total else [*cycles(had), wanted - total]
+
+def _alike_but_own(was, now):
+    "The same in a file, but for what a file cannot hold"
+    if isinstance(was, dict) and isinstance(now, dict): return was.keys() == now.keys() and all(_alike_but_own(was[k], now[k]) for k in was)
+    return was == now or isinstance(now, str) and _is_custom(was) and _is_custom(now)
 
 def _is_custom(v):
     "Was it a thing of the user's own, which a file cannot hold?"

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 import vstain
 from .core import (ArraySpec, ConfigError, FormatError, MissingExtraError, MissingImageError, MissingStatisticsError,
     NonFiniteError, OutputExistsError, ShapeError, Window, axes_of)
-from .core import as_device, atomic_files, did_you_mean, foreign_json, plural, validated, write_json
+from .core import VstainError, as_device, atomic_files, did_you_mean, foreign_json, plural, validated, write_json
 from .classes import class_parts
 from .image import Image, find_channels, scale_text
 from .normalize import LEVELS, METHODS, Normalization, measure
@@ -114,6 +114,7 @@ def build_net(
     try:
         body = backbone(**config['backbone'])
         parts = {n: build_head(h, body, n) for n, h in config['heads'].items()}
+    except VstainError: raise
     except (KeyError, TypeError, IndexError, ValueError) as e: raise ConfigError(f'not the description of a network ({type(e).__name__}: {e}): {config}') from e
     return StainNet(body, parts)
 

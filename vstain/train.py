@@ -26,8 +26,8 @@ from .callbacks import (EMA, Checkpoint, EpochSeed, History, LeanRecorder, Preci
 from .backbones import register_backbone
 from .core import ConfigError, ManifestError, MissingImageError, did_you_mean, plural, set_seed
 from .data import dataloaders
-from .experiment import (OPTIONS, Experiment, TrainSection, about, change_experiment, check_options, complete, is_experiment, naming, plain,
-                              read_experiment, save_experiment, takes_options)
+from .experiment import (OPTIONS, Experiment, TrainSection, about, change_experiment, check_options, complete,
+                               is_experiment, naming, plain, read_experiment, save_experiment, takes_options)
 from .losses import get_loss
 from .manifest import Manifest, as_manifest
 from .model import Stainer, as_device, build_net, load_stainer, net_config
@@ -414,6 +414,7 @@ def _resume(run, session, said, overrides):
     session.say(f'{run} is finished: nothing is left to train' if _finished(run, x.train) else _summary(learn))
     return _train(learn, x, session)
 
+# %% ../nbs/41_train.ipynb #c030s
 def _longer(run, had, more):
     "Epochs of a run that is to have `more`: those it had, and the others as a cycle of their own"
     if not had: raise ConfigError(f"{run} was trained by the clock, which more epochs do not lengthen; begin a new run with its weights: fit(…, init='{run}')")
